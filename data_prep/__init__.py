@@ -1,0 +1,1 @@
+"""Dialogues in, exactly masked training samples out."""
