@@ -1,0 +1,200 @@
+"""The recipe's schema: `learning_rate: 2.0e-5` in a YAML is the field `Recipe.learning_rate` here, and nowhere else.
+
+Flat, frozen, and complete: every default of a run stands in this file. Training fields carry the names of transformers'
+TrainingArguments. Paths are relative to the directory the command is run from, the repository's root.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+Part = Literal["thought", "call", "answer"]
+
+# Attention implementations that keep packed dialogues apart given restarting positions and no mask: transformers
+# derives a block-diagonal mask from the positions, FlashAttention its variable-length kernel (DESIGN law 6).
+HONOURS_BORDERS = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run; the message lists every problem found, each with its remedy."""
+
+
+def _as_tuple(value: Any) -> Any:
+    """One path or one name may be written without the list around it."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _no_bool(value: Any) -> Any:
+    """`true` where a number belongs would silently become 1."""
+    if isinstance(value, bool):
+        raise ValueError("wanted a number")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """YAML reads `1e3` as text; take it as the whole number it writes."""
+    _no_bool(value)
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        if number.is_integer():
+            return int(number)
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_whole)]
+Float = Annotated[float, BeforeValidator(_no_bool)]
+
+
+class Frozen(BaseModel):
+    """What recipes are made of: unknown keys fail, nothing changes after loading, no NaN and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class DataSource(Frozen):
+    """One entry of `train_data` or `held_out_data`."""
+
+    source: str = Field(min_length=1, description="Format of the rows: a name in data_prep.sources.SOURCES.")
+    path: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1, description="Files to read, in order, or one hub data set id."
+    )
+    split: str = Field("train", description="Split of a hub data set; files have none.")
+    revision: str | None = Field(None, description="Git revision that pins a hub data set.")
+    weight: Float | None = Field(None, gt=0, description="Share of the mixture, relative to the other weights.")
+    samples: Int | None = Field(None, ge=1, description="Take this many dialogues, drawn by the recipe's seed.")
+    repeat: Int = Field(1, ge=1, description="Times each dialogue appears in an epoch.")
+
+
+class Recipe(Frozen):
+    """One run. `python -m recipes show RECIPE` prints it resolved."""
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="Name of the run in logs, reports and trackers.")
+
+    # Model
+    model_name_or_path: str = Field(min_length=1, description="Hub id, local checkpoint, or PEFT adapter directory.")
+    model_revision: str | None = Field(None, description="Git revision that pins a hub model.")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Number format of the weights in training.")
+    attn_implementation: str = Field("sdpa", min_length=1, description="Attention of transformers: sdpa, eager, ...")
+
+    # From dialogues to tokens
+    chat_template: str | None = Field(
+        None, description="Null for the model's own; else the name of a shipped template, a file, or Jinja text."
+    )
+    template_kwargs: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Variables the template is given, in training and in evaluation."
+    )
+    tool_format: Literal["auto", "native", "button"] = Field(
+        "auto",
+        description="Tools by the template (native), as BUTTON's text (button), or native where it is loss-free.",
+    )
+    history: Literal["as_inferred", "error"] = Field(
+        "as_inferred", description="Where the template rewrites earlier turns: one sample per turn, or an error."
+    )
+    control_text: Literal["reject", "plain"] = Field(
+        "reject", description="Text in a row that spells a control token: reject the row, or encode it as plain text."
+    )
+
+    # Data
+    train_data: tuple[DataSource, ...] = Field(min_length=1, description="What is trained on.")
+    held_out_data: tuple[DataSource, ...] | None = Field(
+        None, min_length=1, description="What is held out for the loss and the evaluation: this, or held_out_share."
+    )
+    held_out_share: Float | None = Field(
+        None, ge=0, lt=1, description="Share of the training data's groups to hold out instead; 0 holds out nothing."
+    )
+    group_by: Literal["auto", "tools", "content", "id"] = Field(
+        "auto", description="What may not be on both sides of that split; auto is tools where there are any."
+    )
+    train_on: tuple[Part, ...] = Field(
+        ("thought", "call", "answer"), min_length=1, description="Parts of the assistant's turns that are trained."
+    )
+    max_length: Int = Field(8192, ge=16, description="Longest sample, in tokens.")
+    over_length: Literal["drop", "truncate_turns", "error"] = Field(
+        "drop", description="A dialogue over max_length: drop and report it, cut it after a whole turn, or fail."
+    )
+    max_rejected: Float = Field(
+        0.05, ge=0, le=1, description="Share of rows that may be rejected before a build fails."
+    )
+    packing: bool = Field(True, description="Put whole dialogues together in rows of max_length, kept apart exactly.")
+    seed: Int = Field(42, ge=0, description="Seed of sampling, shuffling, splitting, adapter weights and dropout.")
+
+    # Training
+    output_dir: str = Field(min_length=1, description="Where the checkpoints and the final model go.")
+    use_peft: bool = Field(False, description="Train a LoRA adapter instead of all weights.")
+    lora_r: Int = Field(16, ge=1, description="Rank of the adapter.")
+    lora_alpha: Float = Field(32, gt=0, description="Scale of the adapter, divided by its rank.")
+    lora_dropout: Float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
+    lora_target_modules: str | tuple[str, ...] = Field(
+        "all-linear", min_length=1, description="Modules that get an adapter: names, a pattern, or all-linear."
+    )
+    learning_rate: Float = Field(gt=0, description="Peak learning rate.")
+    lr_scheduler_type: str = Field("cosine", min_length=1, description="Schedule of the learning rate.")
+    warmup_ratio: Float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up.")
+    weight_decay: Float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    max_grad_norm: Float = Field(1.0, ge=0, description="Gradients are clipped to this norm.")
+    num_train_epochs: Float = Field(1.0, gt=0, description="Passes over the training data.")
+    max_steps: Int = Field(-1, ge=-1, description="Optimizer steps; a positive number wins over num_train_epochs.")
+    per_device_train_batch_size: Int = Field(1, ge=1, description="Rows per process and micro-batch.")
+    per_device_eval_batch_size: Int = Field(1, ge=1, description="Rows per process in the held-out loss.")
+    gradient_accumulation_steps: Int = Field(1, ge=1, description="Micro-batches per optimizer step.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    logging_steps: Int = Field(1, ge=1, description="Optimizer steps between log lines.")
+    eval_steps: Int | None = Field(None, ge=1, description="Steps between held-out losses; null for the end only.")
+    save_steps: Int | None = Field(None, ge=1, description="Steps between checkpoints; null for the final model only.")
+    save_total_limit: Int | None = Field(2, ge=1, description="Newest checkpoints kept; null keeps all.")
+    resume: str = Field(
+        "auto", min_length=1, description="auto: the newest checkpoint in output_dir; never; or a path."
+    )
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="Where metrics also go.")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Recipe:
+        problems = list(cross_field_problems(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def cross_field_problems(recipe: Recipe) -> list[str]:
+    """What is wrong between fields that are right one by one; each line says what to change."""
+    problems = []
+    if recipe.max_steps == 0:
+        problems.append("max_steps: 0 trains nothing; give a positive number, or -1 to let num_train_epochs decide")
+    if recipe.packing and recipe.attn_implementation not in HONOURS_BORDERS:
+        problems.append(
+            f"packing: attention {recipe.attn_implementation!r} is not known to keep packed dialogues apart; "
+            f"set packing: false, or attn_implementation to one of {', '.join(HONOURS_BORDERS)}"
+        )
+    if (recipe.held_out_data is None) == (recipe.held_out_share is None):
+        problems.append(
+            "held_out_data, held_out_share: exactly one of them must be given; "
+            "held_out_share: 0 says that nothing is held out"
+        )
+    if recipe.held_out_share == 0 and recipe.eval_steps is not None:
+        problems.append("eval_steps: nothing is held out (held_out_share: 0); set eval_steps: null")
+    for repeated in sorted({part for part in recipe.train_on if recipe.train_on.count(part) > 1}):
+        problems.append(f"train_on: {repeated!r} is listed twice; list each part once")
+    for field, sources in (("train_data", recipe.train_data), ("held_out_data", recipe.held_out_data or ())):
+        with_weight = [source.weight is not None for source in sources]
+        if any(with_weight) and not all(with_weight):
+            problems.append(f"{field}: some entries have a weight and some have none; give every entry one, or none")
+    shared = _files(recipe.train_data) & _files(recipe.held_out_data or ())
+    for path, split in sorted(shared):
+        problems.append(f"held_out_data: {path} (split {split}) is also trained on; hold out other rows")
+    return problems
+
+
+def _files(sources: tuple[DataSource, ...]) -> set[tuple[str, str]]:
+    """(path, split) of every input, spelled one way: `./a.jsonl` and `a.jsonl` are one file."""
+    found = set()
+    for source in sources:
+        for path in source.path:
+            is_file = os.path.exists(path) or path.startswith((".", "/"))
+            found.add((os.path.realpath(path), "") if is_file else (os.path.normpath(path), source.split))
+    return found
