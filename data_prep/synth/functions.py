@@ -1,0 +1,100 @@
+"""What a domain file is made of: kinds, functions and the words that go with them.
+
+    PRODUCT = Kind("ProductId", "string", "product", "product {}", lambda rng, state: rng.choice(list(state["price"])))
+    Function("get_price", "Get the price of a product.", (Param("product_id", PRODUCT, "Product id"),),
+             (Return("price", AMOUNT, ("the price of {product_id}",)),),
+             asks=("look up the price of {product_id}",), says=("{product_id} costs {price}.",), run=get_price)
+
+A `Kind` is a semantic type: functions chain where an output's kind is an input's kind, never by JSON type alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple
+
+State = dict[str, Any]
+
+
+class ToolError(ValueError):
+    """A call that the world cannot serve: unknown id, nothing left to book, amount out of range."""
+
+
+class Kind(NamedTuple):
+    """A semantic type.
+
+    `noun` is what "that ..." calls such a value, `literal` how a sentence writes one, `sample` draws one that the
+    domain's state knows; a kind without `sample` can only come from an earlier result, never from the user.
+    """
+
+    name: str
+    json_type: str
+    noun: str
+    literal: str = "{}"
+    sample: Callable[[Random, State], Any] | None = None
+
+
+class Param(NamedTuple):
+    """One required parameter."""
+
+    name: str
+    kind: Kind
+    description: str
+
+
+class Return(NamedTuple):
+    """One key of the result; `refer` are noun phrases for it over the function's parameters, none: it never chains."""
+
+    name: str
+    kind: Kind
+    refer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Function:
+    """One tool: its definition, its implementation, and the phrases that ask for it and report it.
+
+    `asks` are verb phrases over the parameters ("look up the price of {product_id}"); `says` are sentences over
+    parameters and results. `run(state, *arguments in order of params)` returns the result as a dict and may change
+    the state; it raises ToolError.
+    """
+
+    name: str
+    description: str
+    params: tuple[Param, ...]
+    returns: tuple[Return, ...]
+    asks: tuple[str, ...]
+    says: tuple[str, ...]
+    run: Callable[..., dict[str, Any]]
+
+    def tool(self) -> dict[str, Any]:
+        """The definition in the OpenAI form; the results' types stand under `return`, as transformers documents."""
+        properties = {p.name: {"type": p.kind.json_type, "description": p.description} for p in self.params}
+        parameters = {"type": "object", "properties": properties, "required": [p.name for p in self.params]}
+        results = {r.name: {"type": r.kind.json_type} for r in self.returns}
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": parameters,
+            "return": {"type": "object", "properties": results},
+        }
+        return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Functions over one state. `build(rng, names)` makes the state; `openers` are sentences that may open a request."""
+
+    name: str
+    openers: tuple[str, ...]
+    build: Callable[[Random, Any], State]
+    functions: tuple[Function, ...]
+
+
+def known(table: dict[Any, Any], key: Any, what: str) -> Any:
+    """`table[key]`, or a ToolError that names what is unknown."""
+    if key not in table:
+        raise ToolError(f"unknown {what}: {key!r}")
+    return table[key]
