@@ -25,11 +25,11 @@ def pack(lengths: NDArray[np.integer], capacity: int) -> list[NDArray[np.int64]]
     Returns one ascending array of row numbers per bin, the bins ordered by their first row, so that an order shuffled
     before packing stays shuffled. Raises PackError for a length below 1 or above `capacity`.
     """
-    lengths = np.asarray(lengths, dtype=np.int64)
-    if lengths.size == 0:
+    tokens = np.asarray(lengths, dtype=np.int64)
+    if tokens.size == 0:
         return []
-    _check(lengths, capacity)
-    bin_of_row = _assign(lengths, capacity)
+    _check(tokens, capacity)
+    bin_of_row = _assign(tokens, capacity)
     rows = np.argsort(bin_of_row, kind="stable")
     first_in_bin = np.flatnonzero(np.diff(bin_of_row[rows], prepend=-1))
     bins = np.split(rows, first_in_bin[1:])
