@@ -1,0 +1,123 @@
+"""ShareGPT dialogues, with function_call and observation turns and `tools` as JSON text (LLaMA-Factory's form).
+
+    {"conversations": [{"from": "human", "value": "A recipe with rice?"},
+                       {"from": "function_call", "value": "{\"name\": \"search\", \"arguments\": {\"q\": \"rice\"}}"},
+                       {"from": "observation", "value": "{\"recipes\": [...]}"},
+                       {"from": "gpt", "value": "I found one."}],
+     "tools": "[{\"name\": \"search\", \"description\": \"...\", \"parameters\": {...}}]",
+     "system": "You are a cook."}                                                    <- tools and system may be absent
+
+A function_call turn holds one call, or a list of parallel ones; it is answered by one observation per call, in order,
+or by one observation that is a JSON list of as many results. A gpt turn right before a function_call is its thought.
+OpenHermes-2.5 rows are of this form: `system_prompt` is read as `system`, a turn with `weight` 0 is not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from data_prep.button import plain_content
+from data_prep.dialogue import Dialogue, DialogueError, Message, Role, ToolCall
+from data_prep.sources.common import call_of, count_calls, id_of, json_of, list_of, text_of, text_or_json
+
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+    "tool": "tool",
+}
+SPEAKERS: dict[str, str] = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+
+
+def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
+    """The row as a dialogue. Raises DialogueError: `row_keys`, `message_role`, `call_json`, `call_shape`, ..."""
+    turns = list_of(row, "conversations", "a key 'conversations' with a list of {from, value}")
+    messages: list[Message] = []
+    system = row.get("system") or row.get("system_prompt")
+    if system:
+        messages.append(Message(role="system", content=text_of(system, "the system prompt")))
+    waiting: list[ToolCall] = []
+    for index, turn in enumerate(turns):
+        speaker = turn.get("from") if isinstance(turn, dict) else None
+        if not isinstance(speaker, str) or speaker not in ROLES:
+            raise DialogueError("message_role", f"turn {index} is from {speaker!r}; wanted one of {', '.join(ROLES)}")
+        value = text_of(turn.get("value"), f"turn {index} ({speaker})")
+        if speaker == "function_call":
+            _add_calls(messages, value, index, after_gpt=index > 0 and ROLES[turns[index - 1]["from"]] == "assistant")
+            waiting = list(messages[-1].tool_calls)
+        elif ROLES[speaker] == "tool":
+            messages += _results(value, waiting)
+            waiting = waiting[len(_results(value, waiting)) :]
+        else:
+            messages.append(Message(role=ROLES[speaker], content=value))
+        if turn.get("weight") == 0 and messages[-1].role == "assistant":
+            messages[-1] = msgspec.structs.replace(messages[-1], train=False)
+    return Dialogue(
+        id=id_of(row, row_id), source="sharegpt", messages=tuple(messages), tools=_tools(row.get("tools"))
+    )
+
+
+def to_row(dialogue: Dialogue) -> dict[str, Any]:
+    """The way back: the system prompt under `system`, calls as function_call turns, thinking before its answer."""
+    turns: list[dict[str, Any]] = []
+    messages = list(dialogue.messages)
+    system = messages.pop(0).content if messages and messages[0].role == "system" else None
+    for message in messages:
+        weight = {} if message.train else {"weight": 0}
+        text = plain_content(message)
+        if text or not message.tool_calls:
+            turns.append({"from": SPEAKERS[message.role], "value": text, **weight})
+        if message.tool_calls:
+            calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+            value = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
+            turns.append({"from": "function_call", "value": value, **weight})
+    row: dict[str, Any] = {"conversations": turns}
+    if dialogue.tools:
+        row["tools"] = json.dumps([tool["function"] for tool in dialogue.tools], ensure_ascii=False)
+    if system is not None:
+        row["system"] = system
+    return row
+
+
+def _add_calls(messages: list[Message], value: str, index: int, after_gpt: bool) -> None:
+    where = f"turn {index} (function_call)"
+    entries = json_of(value, "call_json", where)
+    entries = entries if isinstance(entries, list) else [entries]
+    if not entries:
+        raise DialogueError("call_shape", f"{where} holds an empty list of calls")
+    first = count_calls(messages)
+    calls = tuple(call_of(entry, first + position, where) for position, entry in enumerate(entries))
+    thought = messages.pop().content if after_gpt and not messages[-1].tool_calls else ""
+    messages.append(Message(role="assistant", content=thought, tool_calls=calls))
+
+
+def _results(value: str, waiting: list[ToolCall]) -> list[Message]:
+    """The result messages in one observation: one, or one per waiting call where it is a list of as many."""
+    if len(waiting) > 1 and value.lstrip().startswith("["):
+        try:
+            results = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            results = None
+        if isinstance(results, list) and len(results) == len(waiting):
+            return [
+                Message(role="tool", content=text_or_json(result), tool_call_id=call.id, name=call.name)
+                for call, result in zip(waiting, results, strict=True)
+            ]
+    if not waiting:
+        return [Message(role="tool", content=value)]
+    return [Message(role="tool", content=value, tool_call_id=waiting[0].id, name=waiting[0].name)]
+
+
+def _tools(value: Any) -> tuple[dict[str, Any], ...]:
+    tools = json_of(value, "tools", "'tools'") if isinstance(value, str) and value.strip() else value or []
+    if isinstance(tools, dict):
+        tools = [tools]
+    # One place knows what a tool in the OpenAI form is: the canonical reader, which also wraps bare functions.
+    return Dialogue.from_dict({"messages": [{"role": "user"}], "tools": tools, "id": "-"}).tools
