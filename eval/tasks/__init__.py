@@ -1,0 +1,16 @@
+"""The benchmarks, by name; adding one is a file beside this one and a line here.
+
+    python -m eval list
+"""
+
+from __future__ import annotations
+
+from eval.protocol import Task
+from eval.tasks import function_calls, gsm8k, mathchat_error_correction, mathchat_follow_up
+
+TASKS: dict[str, Task] = {
+    "function_calls": function_calls.TASK,
+    "gsm8k": gsm8k.TASK,
+    "mathchat_follow_up": mathchat_follow_up.TASK,
+    "mathchat_error_correction": mathchat_error_correction.TASK,
+}

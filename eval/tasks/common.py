@@ -1,0 +1,107 @@
+"""What several tasks share: finding data, reading rows, MathChat's `A:`/`B:` text, and scoring numbers.
+
+    "A: If Janet donates 2 ...\\nB: ... The answer is \\ANSWER{14}.\\n\\nA: On Wednesdays ...\\nB: ..."
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from data_prep.dialogue import Message
+from eval.protocol import EvalError, Reply, Score
+from eval.scorers import gold_numbers, paper_like, strict
+
+TURN = re.compile(r"\n*\s*(A:|B:)")  # as the published scripts split; bold markers stay in the text as they do there
+
+
+class Turns(NamedTuple):
+    """The turns of speaker A (the user) and of speaker B (the assistant)."""
+
+    a: list[str]
+    b: list[str]
+
+
+def data_file(data_dirs: Sequence[str], name: str, download: str) -> str:
+    """The first of the data directories that holds the file. Raises EvalError naming the download command."""
+    for folder in data_dirs:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            return path
+    raise EvalError(
+        f"{name} is in none of: {', '.join(data_dirs)}; fetch it with `python -m data_prep download {download}`, "
+        "or name its directory with --data"
+    )
+
+
+def read_rows(path: str, keys: Sequence[str], limit: int | None) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file that must hold these keys as text. Raises EvalError with file and row."""
+    with open(path, "rb") as file:
+        read = 0
+        for line_number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            if limit is not None and read >= limit:
+                return
+            yield _checked_row(path, line_number, line, keys)
+            read += 1
+    if not read:
+        raise EvalError(f"{path}: the file is empty; fetch it again")
+
+
+def _checked_row(path: str, line_number: int, line: bytes, keys: Sequence[str]) -> dict[str, Any]:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise EvalError(f"{path}:{line_number}: not JSON ({error}); fetch the file again") from error
+    missing = [key for key in keys if not isinstance(row, dict) or not isinstance(row.get(key), str)]
+    if missing:
+        raise EvalError(f"{path}:{line_number}: no text under {', '.join(missing)}; is this the right file?")
+    return row
+
+
+def split_turns(text: str) -> Turns:
+    """Turns of MathChat's dialogue text, white space around them stripped; a preamble before the first turn is dropped."""
+    pieces = TURN.split(text)
+    turns = Turns([], [])
+    for speaker, said in zip(pieces[1::2], pieces[2::2], strict=True):
+        (turns.a if speaker == "A:" else turns.b).append(said.strip())
+    return turns
+
+
+def question_prompt(question: str) -> Message:
+    """The published wording of the first round."""
+    return Message(role="user", content="Solve this problem: " + question)
+
+
+def said(reply: Reply) -> Message:
+    """The model's own turn as it goes back into the dialogue: as parsed, or the bare text where nothing parsed."""
+    return reply.message or Message(role="assistant", content=reply.text)
+
+
+def gold_kind(gold: str) -> str:
+    """`one`, `several` or `none`: how many distinct numbers the reference answer states."""
+    count = len({number.value for number in gold_numbers(gold)})
+    return "one" if count == 1 else "several" if count else "none"
+
+
+def number_values(rounds: Mapping[str, tuple[str, Reply]]) -> Score:
+    """Both scorers over rounds: suffix -> (gold text, reply). A gold that is not one number is counted, not scored."""
+    values: dict[str, float] = {}
+    unparsed: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for suffix, (gold, reply) in rounds.items():
+        notes["gold" + suffix] = gold_kind(gold)
+        if notes["gold" + suffix] != "one":
+            continue
+        text = said(reply).content
+        for name, scorer in (("strict", strict), ("paper_like", paper_like)):
+            verdict = scorer(text, gold_numbers(gold)[0])
+            values[name + suffix] = float(verdict.correct)
+            if verdict.unparsed:
+                unparsed[name + suffix] = reply.error if reply.finish_reason == "rejected" else verdict.unparsed
+    return Score(values, unparsed, notes)
