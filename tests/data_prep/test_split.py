@@ -75,7 +75,7 @@ def test_every_part_gives_close_to_its_share_and_never_more_than_twice_it(rows, 
         assume(False)
     for part in range(3):
         wanted = max(0, min(round(share * sizes[part]), sizes[part] - 1))
-        assert held[parts == part].sum() <= max(1, 2 * wanted)
+        assert held[parts == part].sum() <= 2 * max(1, wanted)
         if wanted:
             assert 0 < held[parts == part].sum() < sizes[part]
 
