@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -58,6 +59,7 @@ REASONS: dict[str, str] = {
     "unknown_function": "a call of a function that is not in the tool list",
     "arguments_schema": "a call's arguments break the tool's JSON Schema",
     "not_unicode": "text holds half a surrogate pair, which no tokenizer can read",
+    "too_deep": "JSON nested too deeply to be read",
     "over_long": "more characters than allowed",
     "duplicate_id": "another row has the same id",
 }
@@ -145,7 +147,7 @@ def _check_text(dialogue: Dialogue) -> None:
                 json.dumps([call.name, call.arguments], ensure_ascii=False, allow_nan=False).encode()
         json.dumps([dialogue.tools, dialogue.meta, dialogue.id], ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        raise DialogueError("not_unicode", f"text holds half a surrogate pair: {error.object[error.start]!r}") from error
+        raise DialogueError("not_unicode", f"half a surrogate pair: {error.object[error.start]!r}") from error
     except (ValueError, TypeError) as error:
         raise DialogueError("call_arguments", f"calls, tools or meta are not JSON: {error}") from error
 
@@ -182,10 +184,9 @@ def _validator(schema_text: str) -> Any:
 JSON_TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "double": "number", "bool": "boolean",
               "list": "array", "dict": "object"}  # fmt: skip
+SCHEMA_MAPS = ("properties", "patternProperties")
 SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 SCHEMA_VALUES = ("items", "additionalProperties", "not")
-COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def loosened(schema: Any) -> Any:
@@ -200,36 +201,51 @@ def loosened(schema: Any) -> Any:
         return schema if isinstance(schema, bool) else {}
     kept: dict[str, Any] = {}
     types = schema.get("type")
-    names = [TYPE_NAMES.get(name, name) for name in (types if isinstance(types, list) else [types]) if name]
-    if names and all(isinstance(name, str) and name in JSON_TYPES for name in names):
+    names = [TYPE_NAMES.get(name, name) if isinstance(name, str) else None for name in _as_list(types)]
+    if names and all(name in JSON_TYPES for name in names):
         kept["type"] = names
     for key, value in schema.items():
-        if key in ("properties", "patternProperties") and isinstance(value, dict):
-            kept[key] = {name: loosened(part) for name, part in value.items() if _is_pattern(name, key)}
+        if key in SCHEMA_MAPS and isinstance(value, dict):
+            parts = value if key == "properties" else {name: part for name, part in value.items() if _is_pattern(name)}
+            kept[key] = {name: loosened(part) for name, part in parts.items()}
         elif key in SCHEMA_LISTS and isinstance(value, list) and value:
             kept[key] = [loosened(part) for part in value]
         elif key in SCHEMA_VALUES and isinstance(value, (dict, bool)):
             kept[key] = loosened(value)
-        elif key == "required" and isinstance(value, list):
-            kept[key] = [name for name in value if isinstance(name, str)]
-        elif key == "enum" and isinstance(value, list) and value:
-            kept[key] = value
-        elif key == "const" or (key == "uniqueItems" and isinstance(value, bool)):
-            kept[key] = value
-        elif key == "pattern" and isinstance(value, str) and _is_pattern(value, "patternProperties"):
-            kept[key] = value
-        elif key in COUNTS and isinstance(value, int) and value >= 0 and not isinstance(value, bool):
-            kept[key] = value
-        elif key in BOUNDS and isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif key in VALID_KEYWORDS and VALID_KEYWORDS[key](value):
             kept[key] = value
     return kept
 
 
-def _is_pattern(text: str, key: str) -> bool:
-    if key == "properties":
-        return True
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_pattern(value: Any) -> bool:
     try:
-        re.compile(text)
-    except re.error:
+        re.compile(value)
+    except (re.error, TypeError, RecursionError):
         return False
     return True
+
+
+VALID_KEYWORDS: dict[str, Callable[[Any], bool]] = {
+    "enum": lambda value: isinstance(value, list) and bool(value),
+    "const": lambda value: True,
+    "required": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "pattern": _is_pattern,
+    "uniqueItems": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
+    **dict.fromkeys(
+        ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
+        _is_count,
+    ),
+}

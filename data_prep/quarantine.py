@@ -1,7 +1,7 @@
 """Rows in, good dialogues out, the rest on file with a true reason; kept + rejected = read, always.
 
-    {"file": "data/button.jsonl", "row": 17, "code": "unknown_function", "message": "message 2 calls 'f', ...",
-     "raw": {"messages": [...]}}                                          <- one line of quarantine.jsonl
+{"file": "data/button.jsonl", "row": 17, "code": "unknown_function", "message": "message 2 calls 'f', ...",
+ "raw": {"messages": [...]}}                                          <- one line of quarantine.jsonl
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from data_prep.checks import check_dialogue
 from data_prep.dialogue import Dialogue, DialogueError
+from data_prep.outfile import OutFile
 from data_prep.readers import RawRow, ReadError, Unreadable, read_rows, stem_of
 from data_prep.sources import SOURCES, WrongSourceError, likely_sources
 
@@ -36,9 +37,10 @@ class Quarantine:
         self.read = 0
         self.by_reason: Counter[str] = Counter()
         self.by_file: dict[str, Counter[str]] = {}  # file -> {"read": n, reason: n, ...}
+        self.examples: dict[str, str] = {}  # reason -> "file:row: message" of the first
         self._origins: dict[str, tuple[str, int]] = {}  # dialogue id -> where it stands
         self._labels: dict[str, str] = {}  # label used in ids -> file
-        self._out: TextIO | None = None
+        self._out: OutFile | None = None
 
     @property
     def rejected(self) -> int:
@@ -52,27 +54,22 @@ class Quarantine:
 
     def __enter__(self) -> Quarantine:
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._out = open(self._part(), "w", encoding="utf-8", errors="backslashreplace")
+            self._out = OutFile(self.path)
+            self._out.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._out is None or self.path is None:
-            return
-        try:
-            self._out.close()
-            if kind is None:
-                os.replace(self._part(), self.path)
-        finally:
-            self._part().unlink(missing_ok=True)
+        if self._out is not None:
+            self._out.__exit__(kind, error, trace)
 
     def add(self, file: str, row: int, code: str, message: str, raw: Any) -> None:
         """Reject one row that was counted as read; `row` counts from 1, `raw` is the row as it was read."""
         self.by_reason[code] += 1
         self._count(file, code)
+        self.examples.setdefault(code, f"{file}:{row}: {message}")
         if self._out is not None:
             entry = {"file": file, "row": row, "code": code, "message": message, "raw": raw}
-            self._out.write(json.dumps(entry, ensure_ascii=False, default=repr) + "\n")
+            self._out.write(_line(entry))
 
     def reject(self, dialogue: Dialogue, code: str, message: str) -> None:
         """Reject a dialogue that `iter_dialogues` gave out already, for instance because it does not encode."""
@@ -106,11 +103,9 @@ class Quarantine:
             "kept": self.kept,
             "rejected": self.rejected,
             "by_reason": dict(self.by_reason.most_common()),
+            "examples": self.examples,
             "by_file": {file: dict(counts) for file, counts in self.by_file.items()},
         }
-
-    def _part(self) -> Path:
-        return Path(f"{self.path}.part")
 
     def _count(self, file: str, what: str) -> None:
         self.by_file.setdefault(file, Counter())[what] += 1
@@ -132,6 +127,16 @@ class Quarantine:
                 break
             label = f"{parent.name}.{label}"
         return label
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    if isinstance(entry["raw"], Unreadable):
+        entry["raw"] = entry["raw"].text
+    try:
+        text = json.dumps(entry, ensure_ascii=False, default=repr)
+    except (RecursionError, ValueError):  # nested too deeply to be written: the file and row still say where it is
+        text = json.dumps({**entry, "raw": None})
+    return text.encode("utf-8", errors="backslashreplace") + b"\n"  # half a surrogate pair becomes its JSON escape
 
 
 def iter_dialogues(
@@ -170,8 +175,11 @@ def _read_row(source: str, raw: RawRow, quarantine: Quarantine, max_chars: int |
     if not isinstance(raw.value, dict):
         raise DialogueError("row_type", f"a row must be a JSON object, not {type(raw.value).__name__}")
     row_id = f"{source}-{quarantine._label(raw.file)}-{raw.row}"
-    dialogue = SOURCES[source].to_dialogue(raw.value, row_id)
-    check_dialogue(dialogue, max_chars=max_chars)
+    try:
+        dialogue = SOURCES[source].to_dialogue(raw.value, row_id)
+        check_dialogue(dialogue, max_chars=max_chars)
+    except RecursionError as error:
+        raise DialogueError("too_deep", "JSON nested too deeply to be read") from error
     quarantine._claim_id(dialogue, raw.file, raw.row)
     return dialogue
 

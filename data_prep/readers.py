@@ -1,10 +1,10 @@
 """Raw rows from files and hub data sets, one at a time: a file larger than memory works.
 
-    rows.jsonl  rows.json (one list)  rows.parquet  rows.jsonl.gz  rows.json.gz
-    org/name  org/name:config  org/name:config@revision          (hub data sets, or a folder of data files)
+rows.jsonl  rows.json (one list)  rows.parquet  rows.jsonl.gz  rows.json.gz
+org/name  org/name:config  org/name:config@revision          (hub data sets, or a folder of data files)
 
-    for raw in read_rows("data/button_instruct.jsonl"):
-        raw.file, raw.row, raw.value          # row counts from 1: the line of a .jsonl, else the position in the list
+for raw in read_rows("data/button_instruct.jsonl"):
+    raw.file, raw.row, raw.value          # row counts from 1: the line of a .jsonl, else the position in the list
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
          \"description\": \"...\", \"parameters\": {\"city\": {\"type\": \"string\"}}, \"required\": [\"city\"],
          \"responses\": {...}}]\n</tool> ..."},
       {"role": "user", "content": "Weather in Oslo?"},
-      {"role": "assistant", "content": "I need it.<call>[{\"name\": \"forecast\", \"arguments\": {\"city\": ...}}]</call>"},
-      {"role": "tool", "content": "[{\"name\": \"forecast\", \"arguments\": {\"city\": \"Oslo\"}, \"results\": {...}}]"},
+      {"role": "assistant", "content": "I need it.<call>[{\"name\": \"forecast\", \"arguments\": {...}}]</call>"},
+      {"role": "tool", "content": "[{\"name\": \"forecast\", \"arguments\": {...}, \"results\": {...}}]"},
       {"role": "assistant", "content": "That settles it.<final>4 degrees.</final>"}]}
 
 Read as well, and written back in the published form: role "systems", several <call> blocks, one object instead of a

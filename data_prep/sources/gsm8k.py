@@ -1,7 +1,7 @@
 """GSM8K, grade-school word problems with worked answers, as one user turn and one assistant turn.
 
     {"question": "Natalia sold clips to 48 of her friends in April, and then she sold half as many ...",
-     "answer": "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nNatalia sold 48+24 = <<48+24=72>>72 clips ...\n#### 72"}
+     "answer": "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nNatalia sold 48+24 = <<48+24=72>>72 ...\n#### 72"}
 
 The calculator annotations `<<48/2=24>>` are cut out: they are markup for the authors' calculator, and a chat model
 that writes them is wrong. The last line `#### 72` becomes "The answer is 72.": the sentence that the common scorers

@@ -56,7 +56,7 @@ def pair_results(messages: tuple[Message, ...]) -> list[Message]:
 
 
 def _plain(message: Any) -> Any:
-    """The message with OpenAI's newer spellings in the canonical ones; anything odd is left for the reader to refuse."""
+    """The message with OpenAI's newer spellings in the canonical ones; what is odd is left for the reader to refuse."""
     if not isinstance(message, dict):
         return message
     message = dict(message)
@@ -65,6 +65,11 @@ def _plain(message: Any) -> Any:
     reasoning = message.pop("reasoning_content", None)
     if message.get("role") == "assistant" and reasoning and message.get("thinking") is None:
         message["thinking"] = reasoning
+    if not isinstance(message.get("tool_calls") or [], (list, str)):
+        raise DialogueError("call_type", f"'tool_calls' must be a list, not {message['tool_calls']!r:.60}")
+    for key in ("tool_call_id", "name"):
+        if not isinstance(message.get(key), (str, type(None))):
+            message[key] = str(message[key])
     if isinstance(message.get("content"), list):
         message["content"] = _joined_parts(message["content"])
     return message

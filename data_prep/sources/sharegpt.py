@@ -45,23 +45,23 @@ def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
         messages.append(Message(role="system", content=text_of(system, "the system prompt")))
     waiting: list[ToolCall] = []
     for index, turn in enumerate(turns):
-        speaker = turn.get("from") if isinstance(turn, dict) else None
-        if not isinstance(speaker, str) or speaker not in ROLES:
+        speaker = speaker_at(turns, index)
+        if speaker not in ROLES:
             raise DialogueError("message_role", f"turn {index} is from {speaker!r}; wanted one of {', '.join(ROLES)}")
         value = text_of(turn.get("value"), f"turn {index} ({speaker})")
         if speaker == "function_call":
-            _add_calls(messages, value, index, after_gpt=index > 0 and ROLES[turns[index - 1]["from"]] == "assistant")
+            _add_calls(messages, value, index, after_gpt=speaker_at(turns, index - 1) in ("gpt", "assistant"))
             waiting = list(messages[-1].tool_calls)
         elif ROLES[speaker] == "tool":
-            messages += _results(value, waiting)
-            waiting = waiting[len(_results(value, waiting)) :]
+            alone = speaker_at(turns, index - 1) == "function_call" and speaker_at(turns, index + 1) != speaker
+            results = _results(value, waiting, alone)
+            messages += results
+            waiting = waiting[len(results) :]
         else:
             messages.append(Message(role=ROLES[speaker], content=value))
         if turn.get("weight") == 0 and messages[-1].role == "assistant":
             messages[-1] = msgspec.structs.replace(messages[-1], train=False)
-    return Dialogue(
-        id=id_of(row, row_id), source="sharegpt", messages=tuple(messages), tools=_tools(row.get("tools"))
-    )
+    return Dialogue(id=id_of(row, row_id), source="sharegpt", messages=tuple(messages), tools=_tools(row.get("tools")))
 
 
 def to_row(dialogue: Dialogue) -> dict[str, Any]:
@@ -98,9 +98,16 @@ def _add_calls(messages: list[Message], value: str, index: int, after_gpt: bool)
     messages.append(Message(role="assistant", content=thought, tool_calls=calls))
 
 
-def _results(value: str, waiting: list[ToolCall]) -> list[Message]:
-    """The result messages in one observation: one, or one per waiting call where it is a list of as many."""
-    if len(waiting) > 1 and value.lstrip().startswith("["):
+def speaker_at(turns: list[Any], index: int) -> str:
+    """Who speaks in turn `index`; '' where there is no such turn or it does not say."""
+    turn = turns[index] if 0 <= index < len(turns) else None
+    speaker = turn.get("from") if isinstance(turn, dict) else None
+    return speaker if isinstance(speaker, str) else ""
+
+
+def _results(value: str, waiting: list[ToolCall], alone: bool) -> list[Message]:
+    """The result messages in one observation: one, or one per waiting call where a lone one is a list of as many."""
+    if alone and len(waiting) > 1 and value.lstrip().startswith("["):
         try:
             results = msgspec.json.decode(value)
         except msgspec.DecodeError:
