@@ -1,0 +1,259 @@
+"""Raw dialogues to training samples: `python -m data_prep build RECIPE.yaml --out DIR [key=value ...]`.
+
+Reads and checks every row of train_data, splits off what is held out, draws the mixture, encodes each dialogue once,
+packs, and writes DIR for `datasets.load_from_disk`: splits `train` and `held_out`, columns as data_prep.samples says.
+Beside them: report.json, summary.md, lengths.png, quarantine.jsonl (every rejected row with its reason), held_out.jsonl
+(the held-out dialogues, what `eval --data DIR` reads) and train_ids.json. The same inputs and seed give the same bytes,
+and a build whose inputs did not change is found again instead of made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
+from data_prep.encode import Encoder, load_encoder
+from data_prep.fit import Encoding, encode_all
+from data_prep.pack import pack
+from data_prep.quarantine import Quarantine, TooManyRejected
+from data_prep.report import BuildReport, draw_lengths, read_report, report_split, write_report
+from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
+from data_prep.samples import StoredSamples, write_index, write_split
+from recipes import Recipe, load_recipe
+
+WAIT_TIMEOUT_S = 4 * 3600.0
+# The recipe's fields that decide the samples; everything about the encoder is in its facts and its tokenizer.
+DATA_FIELDS = (
+    "train_data", "held_out_data", "held_out_share", "group_by", "seed",
+    "train_on", "max_length", "over_length", "max_rejected", "packing",
+)  # fmt: skip
+
+
+def build(
+    recipe: Recipe, out: str | os.PathLike[str], encoder: Encoder | None = None, *, quiet: bool = False
+) -> BuildReport:
+    """Build the recipe's data set in `out`, or find it there unchanged; returns its report.
+
+    `encoder` is the recipe's own where None. Nothing stands in `out` before all of it does. Raises BuildError (an `out`
+    in use, a full disk, nothing to train on), ReadError, WrongSourceError, SplitError, MixtureError, TooManyRejected.
+    """
+    started = time.monotonic()
+    log = _silent if quiet else _print
+    target = BuildDir(out)
+    target.refuse_if_in_use()
+    encoder = encoder or recipe_encoder(recipe)
+    key, parts = build_key(recipe, encoder)
+    with target.locked(log):
+        target.refuse_if_in_use()
+        found = target.key()
+        if found and found["key"] == key:
+            log(f"{target.path}: up to date, nothing to build (checked in {time.monotonic() - started:.1f} s)")
+            return read_report(target.path)
+        if found:
+            changed = [name for name in parts if found["parts"].get(name) != parts[name]]
+            log(f"{target.path}: building again, because this changed: {', '.join(changed)}")
+        with target.writing() as folder:
+            report = _build_into(folder, recipe, encoder, target, key)
+            mark_complete(folder, key, parts)
+    log(f"{report.line()} -> {target.path} ({time.monotonic() - started:.1f} s)")
+    return report
+
+
+def build_once(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    rank: int,
+    world_size: int,
+    encoder: Encoder | None = None,
+    timeout_s: float = WAIT_TIMEOUT_S,
+) -> BuildReport:
+    """`build` under several processes: rank 0 builds, the others wait for it; all return the same report.
+
+    The others watch the file system, so no collective can time out meanwhile. Where rank 0 fails they raise BuildError
+    with its error's text at once, and after `timeout_s` seconds in any case. `out` must be on a file system all see.
+    """
+    target = BuildDir(out)
+    if rank == 0:
+        target.clear_failure()
+        try:
+            return build(recipe, out, encoder)
+        except BaseException as error:
+            if world_size > 1:
+                target.note_failure(error)
+            raise
+    key, _ = build_key(recipe, encoder or recipe_encoder(recipe))
+    target.wait_for(key, timeout_s, _silent if rank > 1 else _print)
+    return read_report(target.path)
+
+
+def recipe_encoder(recipe: Recipe) -> Encoder:
+    """The recipe's encoder. Raises BuildError where its tokenizer or template can't be had."""
+    try:
+        return load_encoder(recipe)
+    except (OSError, ValueError) as error:
+        raise BuildError(
+            f"{recipe.name}: no encoder for model_name_or_path {recipe.model_name_or_path!r}: {error}"
+        ) from error
+
+
+def build_key(recipe: Recipe, encoder: Encoder) -> tuple[str, dict[str, str]]:
+    """(key, its parts by name): hashes of all that decides the samples, so that equal keys mean equal bytes."""
+    data = {field: recipe.model_dump(mode="json")[field] for field in DATA_FIELDS}
+    inputs = [path for entry in (*recipe.train_data, *(recipe.held_out_data or ())) for path in entry.path]
+    code = Path(__file__).parent
+    packages = ("numpy", "pyarrow", "datasets", "tokenizers", "transformers")
+    parts = {
+        "recipe": _sha256(json.dumps(data, sort_keys=True)),
+        "input files": _sha256(json.dumps({path: _content_of(path) for path in inputs}, sort_keys=True)),
+        "encoder": _sha256(json.dumps(encoder.facts(), sort_keys=True)),
+        "tokenizer": _sha256(encoder.tokenizer.backend_tokenizer.to_str()),
+        "code": sha256_of_files(sorted([*code.glob("*.py"), *code.glob("sources/*.py")])),
+        "packages": _sha256(" ".join(f"{name}={version(name)}" for name in packages)),
+    }
+    return _sha256(json.dumps(parts, sort_keys=True)), parts
+
+
+def _content_of(name: str) -> str:
+    """The hash of a file or of a folder's files; a hub id stands for itself (a recipe pins it by `revision`)."""
+    path = Path(name)
+    if path.is_dir():
+        return sha256_of_files(sorted(file for file in path.rglob("*") if file.is_file()))
+    return sha256_of_files([path]) if path.is_file() else name
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir, key: str) -> BuildReport:
+    """All of a build but its marker, in `folder`."""
+    work = folder / "work"
+    work.mkdir()
+    names = part_names(recipe)
+    rows = Rows(work)
+    try:
+        quarantine = BuildQuarantine(folder / "quarantine.jsonl")
+        with quarantine:
+            drawn = read_all(recipe, rows, quarantine, names)
+            selection = select(recipe, rows, drawn, names)
+            encoding = Encoding(recipe, encoder, quarantine)
+            stored = encode_all(work, rows, selection, encoding, folder / "held_out.jsonl")
+        _check_rejected(recipe, quarantine, target)
+    finally:
+        rows.close()
+    train, held_out = stored.of_rows(selection.mixture), stored.of_rows(selection.held_out)
+    if not train.size:
+        raise BuildError(f"no row is left to train on: read {quarantine.read:,}, rejected {quarantine.reasons()}")
+    bins = _bins(train, stored.lengths, recipe.max_length if recipe.packing else None)
+    for name, parts in (("train", bins), ("held_out", _bins(held_out, stored.lengths, None))):
+        write_split(folder / name, stored, parts, rows.ids, rows.sources, recipe.train_on, f"{key[:32]}-{name}")
+    write_index(folder, ["train", "held_out"])
+    _write_train_ids(folder / "train_ids.json", rows, np.unique(stored.rows[train]))
+    report = _report(recipe, encoding, rows, names, drawn.size, stored, train, held_out, len(bins))
+    write_report(folder, report)
+    draw_lengths(folder / "lengths.png", stored.lengths[train], stored.lengths[held_out], recipe.max_length)
+    for file in work.iterdir():
+        file.unlink()
+    work.rmdir()
+    return report
+
+
+def _bins(samples: NDArray[np.int64], lengths: NDArray[np.int64], capacity: int | None) -> list[NDArray[np.int64]]:
+    """The samples of each row: packed to `capacity`, or one by one where it is None."""
+    if capacity is None:
+        return list(samples.reshape(-1, 1))
+    return [samples[members] for members in pack(lengths[samples], capacity)]
+
+
+def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) -> None:
+    """Raise TooManyRejected over max_rejected; the quarantine file then outlives the failed build, to be looked at."""
+    try:
+        quarantine.check(recipe.max_rejected)
+    except TooManyRejected as error:
+        assert quarantine.path is not None
+        kept = target.keep_beside(quarantine.path, "quarantine.jsonl")
+        raise TooManyRejected(str(error).replace(str(quarantine.path), str(kept))) from None
+
+
+def _write_train_ids(path: Path, rows: Rows, numbers: NDArray[np.int64]) -> None:
+    """Ids and content hashes of what is trained on, for decontamination and overlap checks."""
+    found = [{"id": rows.ids[row], "content_hash": rows.hashes[row]} for row in numbers.tolist()]
+    path.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _report(
+    recipe: Recipe,
+    encoding: Encoding,
+    rows: Rows,
+    names: list[str],
+    drawn: int,
+    stored: StoredSamples,
+    train: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    train_rows: int,
+) -> BuildReport:
+    quarantine = encoding.quarantine
+    used = np.unique(stored.rows[np.concatenate([train, held_out])]).size
+    capacity = recipe.max_length if recipe.packing else None
+    return BuildReport(
+        name=recipe.name,
+        read=quarantine.read,
+        kept=quarantine.kept,
+        rejected=quarantine.rejected,
+        not_drawn=quarantine.kept - used,
+        rejected_by_reason=dict(quarantine.by_reason.most_common()),
+        rejected_by_file={file: dict(found) for file, found in quarantine.by_file.items()},
+        truncated_dialogues=encoding.truncated_dialogues,
+        truncated_turns=encoding.truncated_turns,
+        untrained_samples=encoding.untrained_samples,
+        control_text_dialogues=encoding.control_text_dialogues,
+        max_length=recipe.max_length,
+        train_on=recipe.train_on,
+        seed=recipe.seed,
+        encoder=encoding.encoder.facts(),
+        train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, capacity),
+        held_out=report_split(stored, held_out, held_out.size, rows.parts, names, recipe.train_on, None),
+        notes=tuple(_notes(recipe, encoding, drawn, quarantine.kept - used)),
+    )
+
+
+def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> Iterator[str]:
+    """What a reader of the summary should know and might not look for."""
+    if encoding.truncated_dialogues:
+        yield (f"over_length: truncate_turns cut {encoding.truncated_turns:,} messages off the end of "
+               f"{encoding.truncated_dialogues:,} dialogues")  # fmt: skip
+    if encoding.untrained_samples:
+        yield f"{encoding.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
+    if encoding.control_text_dialogues:
+        yield f"{encoding.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
+    if not_drawn:
+        yield f"{not_drawn:,} good rows are in neither split: samples and weight did not draw them"
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _silent(line: str) -> None:
+    """For ranks that would only repeat what another one says."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status. Raises what `build` raises."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep build", description="Build a recipe's data set.")
+    parser.add_argument("recipe", metavar="RECIPE.yaml")
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory of the built data set")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields of the recipe to set")
+    options = parser.parse_intermixed_args(argv)
+    build(load_recipe(options.recipe, options.overrides), options.out)
+    return 0

@@ -1,0 +1,129 @@
+"""Selected dialogues to stored samples, by the recipe's policies on what is too long and what trains nothing.
+
+    over_length: drop             a dialogue with a sample over max_length goes to the quarantine (`over_length`)
+    over_length: truncate_turns   whole turns are cut off its end until it fits and ends in a trained turn
+    over_length: error            the build fails
+
+No turn is ever cut through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.build_dir import BuildError
+from data_prep.dialogue import Dialogue, assistant_turns, write_jsonl
+from data_prep.encode import Encoded, Encoder, RejectedDialogue
+from data_prep.progress import progress
+from data_prep.quarantine import Quarantine
+from data_prep.rows import Rows, Selection
+from data_prep.samples import SampleStore, StoredSamples, trained_tokens
+from recipes import Recipe
+
+CHUNK_DIALOGUES = 256
+
+
+class Encoding:
+    """Encodes the selected dialogues once each, by the recipe's policies, and counts what happened to them."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder, quarantine: Quarantine):
+        self.recipe = recipe
+        self.encoder = encoder
+        self.quarantine = quarantine
+        self.truncated_dialogues = 0
+        self.truncated_turns = 0
+        self.untrained_samples = 0
+        self.control_text_dialogues = 0
+
+    def encode(self, chunk: Sequence[tuple[int, Dialogue]]) -> Iterator[tuple[int, Dialogue, list[Encoded]]]:
+        """(number, dialogue as encoded, samples) of those that pass; the others go to the quarantine."""
+        results = self.encoder.encode_batch([dialogue for _, dialogue in chunk])
+        for (number, whole), result in zip(chunk, results, strict=True):
+            try:
+                if isinstance(result, RejectedDialogue):
+                    raise result
+                dialogue, samples = self._fit(whole, result)
+                samples = self._trained(samples)
+            except RejectedDialogue as rejected:
+                self.quarantine.reject(whole, rejected.code, rejected.message)
+                continue
+            if self.recipe.control_text == "plain" and self.encoder.control_text_in(dialogue) is not None:
+                self.control_text_dialogues += 1
+            yield number, dialogue, samples
+
+    def _trained(self, samples: list[Encoded]) -> list[Encoded]:
+        """The samples with a trained token. Raises RejectedDialogue where there is none."""
+        kinds = np.frombuffer(b"".join(bytes(sample.kinds) for sample in samples), dtype=np.int8)
+        lengths = np.array([len(sample.kinds) for sample in samples])
+        mask = trained_tokens(kinds, lengths, self.recipe.train_on)
+        per_sample = np.split(mask, np.cumsum(lengths)[:-1])
+        good = [sample for part, sample in zip(per_sample, samples, strict=True) if part.any()]
+        if not good:
+            wanted = ", ".join(self.recipe.train_on)
+            raise RejectedDialogue("no_trained_token", f"no token is of a part that train_on lists ({wanted})")
+        self.untrained_samples += len(samples) - len(good)
+        return good
+
+    def _fit(self, dialogue: Dialogue, samples: list[Encoded]) -> tuple[Dialogue, list[Encoded]]:
+        """Apply the over_length policy. Raises RejectedDialogue or, for `error`, BuildError."""
+        most, tokens = self.recipe.max_length, _longest(samples)
+        if tokens <= most:
+            return dialogue, samples
+        if self.recipe.over_length == "error":
+            raise BuildError(
+                f"{dialogue.id}: {tokens:,} tokens are over max_length {most:,}; the recipe says over_length: error: "
+                "raise max_length, or set over_length to drop or truncate_turns"
+            )
+        if self.recipe.over_length == "drop":
+            raise RejectedDialogue("over_length", f"{tokens:,} tokens, over max_length {most:,}")
+        return self._truncate(dialogue, tokens)
+
+    def _truncate(self, dialogue: Dialogue, tokens: int) -> tuple[Dialogue, list[Encoded]]:
+        """Cut whole turns off the end; the longest head that fits and ends in a trained turn."""
+        # A longer head never gives a shorter sample (each turn's sample stays), so the place can be bisected.
+        ends = [index + 1 for index in assistant_turns(dialogue, trained_only=True)]
+        best: tuple[Dialogue, list[Encoded]] | None = None
+        low, high = 0, len(ends)
+        while low < high:
+            middle = (low + high) // 2
+            head = dialogue.before(ends[middle])
+            samples = self.encoder.encode(head)
+            if _longest(samples) <= self.recipe.max_length:
+                best, low = (head, samples), middle + 1
+            else:
+                high = middle
+        if best is None:
+            raise RejectedDialogue(
+                "over_length",
+                f"{tokens:,} tokens, and what leads up to and with its first trained turn is over max_length "
+                f"{self.recipe.max_length:,} already",
+            )
+        self.truncated_dialogues += 1
+        self.truncated_turns += len(dialogue.messages) - len(best[0].messages)
+        return best
+
+
+def _longest(samples: list[Encoded]) -> int:
+    return max(len(sample.input_ids) for sample in samples)
+
+
+def encode_all(work: Path, rows: Rows, selection: Selection, encoding: Encoding, held_out_path: Path) -> StoredSamples:
+    """Encode every selected dialogue once, in the order read; write the held-out ones that pass to `held_out_path`."""
+    wanted = np.union1d(selection.mixture, selection.held_out)
+    held_out = frozenset(selection.held_out.tolist())
+    kept_held_out: list[Dialogue] = []
+    with SampleStore(work) as store, progress("encoding", total=wanted.size) as step:
+        for begin in range(0, wanted.size, CHUNK_DIALOGUES):
+            chunk = list(rows.read(wanted[begin : begin + CHUNK_DIALOGUES]))
+            for number, dialogue, samples in encoding.encode(chunk):
+                for sample in samples:
+                    store.add(number, sample)
+                if number in held_out:
+                    kept_held_out.append(dialogue)
+            step(len(chunk))
+        stored = store.close()
+    write_jsonl(str(held_out_path), kept_held_out)
+    return stored

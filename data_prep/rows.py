@@ -1,0 +1,144 @@
+"""The dialogues of a build: read once into a file, chosen by number: held out or trained on, how often, in what order.
+
+    rows.ids[17], rows.hashes[17], rows.parts[17]      "button-a-18", "9f2c...", 0 (the entry of train_data it is from)
+
+Only ids, content hashes and numbers stay in memory, so a mixture may be larger than it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.dialogue import Dialogue, content_hash
+from data_prep.mixture import MixtureError, draw_samples, mix
+from data_prep.progress import progress
+from data_prep.quarantine import Quarantine, iter_dialogues
+from data_prep.split import Grouper, check_overlap, split_held_out
+from recipes import DataSource, Recipe
+
+
+class Rows:
+    """The dialogues of a build, by number: on disk, with id, content hash and part (entry of the recipe) in memory."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / "dialogues.pickle"
+        self._file = open(self._path, "wb+")  # noqa: SIM115 - closed by close()
+        self._starts = array("q")
+        self._parts = array("q")
+        self.ids: list[str] = []
+        self.hashes: list[str] = []
+        self.sources: list[str] = []
+
+    def add(self, dialogue: Dialogue, part: int) -> None:
+        """Append the next dialogue."""
+        self._starts.append(self._file.tell())
+        pickle.dump(dialogue, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._parts.append(part)
+        self.ids.append(dialogue.id)
+        self.hashes.append(content_hash(dialogue))
+        self.sources.append(sys.intern(dialogue.source))
+
+    def read(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, Dialogue]]:
+        """(number, dialogue) of these numbers, in their order."""
+        self._file.flush()
+        with open(self._path, "rb") as file:
+            for number in numbers.tolist():
+                file.seek(self._starts[number])
+                yield number, pickle.load(file)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """The part of every dialogue."""
+        return np.array(self._parts, dtype=np.int64)
+
+
+class BuildQuarantine(Quarantine):
+    """A Quarantine that lets a held-out row carry a training row's id, for `check_overlap` to name both."""
+
+    train_ids: frozenset[str] = frozenset()
+
+    def _claim_id(self, dialogue: Dialogue, file: str, row: int) -> None:
+        if dialogue.id not in self.train_ids:
+            super()._claim_id(dialogue, file, row)
+
+
+class Selection(NamedTuple):
+    """Numbers of the dialogues in the mixture (shuffled, repeats included) and of those held out (ascending)."""
+
+    mixture: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+def part_names(recipe: Recipe) -> list[str]:
+    """What errors and reports call the entries of train_data, then those of held_out_data."""
+    named = [("train_data", recipe.train_data), ("held_out_data", recipe.held_out_data or ())]
+    return [
+        f"{field}[{index}] ({entry.source}: {', '.join(Path(path).name for path in entry.path)})"
+        for field, entries in named
+        for index, entry in enumerate(entries)
+    ]
+
+
+def read_all(recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, names: Sequence[str]) -> NDArray[np.int64]:
+    """Read every entry into `rows`; the numbers of the rows drawn by `samples`, ascending. Raises as `build` does."""
+    entries = (*recipe.train_data, *(recipe.held_out_data or ()))
+    _refuse_read_twice(recipe.train_data)
+    drawn: list[NDArray[np.int64]] = []
+    with progress("reading") as step:
+        for part, entry in enumerate(entries):
+            first = len(rows.ids)
+            if part == len(recipe.train_data):
+                quarantine.train_ids = frozenset(rows.ids)
+            for path in entry.path:
+                name = f"{path}@{entry.revision}" if entry.revision and not Path(path).exists() else path
+                for dialogue in iter_dialogues(entry.source, [name], quarantine, split=entry.split):
+                    rows.add(dialogue, part)
+                    step()
+            drawn.append(first + draw_samples(len(rows.ids) - first, entry.samples, names[part], recipe.seed, part))
+    return np.concatenate(drawn)
+
+
+def _refuse_read_twice(entries: Sequence[DataSource]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for entry in entries:
+        for path in entry.path:
+            place = (os.path.realpath(path) if Path(path).exists() else path, entry.split)
+            if place in seen:
+                raise MixtureError(
+                    f"train_data: {path} (split {entry.split}) is read twice; set repeat: 2 to train on it twice"
+                )
+            seen.add(place)
+
+
+def select(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64], names: Sequence[str]) -> Selection:
+    """Split the drawn rows and mix the training side. Raises SplitError, MixtureError."""
+    parts = rows.parts
+    train_parts = len(recipe.train_data)
+    if recipe.held_out_data is not None:
+        train, held_out = drawn[parts[drawn] < train_parts], drawn[parts[drawn] >= train_parts]
+        check_overlap({rows.ids[row]: rows.hashes[row] for row in train.tolist()},
+                      {rows.ids[row]: rows.hashes[row] for row in held_out.tolist()})  # fmt: skip
+    elif recipe.held_out_share:
+        grouper = Grouper(recipe.group_by)
+        for row, dialogue in rows.read(drawn):
+            grouper.add(dialogue, rows.hashes[row])
+        share, by = recipe.held_out_share, recipe.group_by
+        held = split_held_out(grouper.groups(), parts[drawn], names[:train_parts], share, by, recipe.seed)
+        train, held_out = drawn[~held], drawn[held]
+    else:
+        train, held_out = drawn, drawn[:0]
+    by_part = [train[parts[train] == part] for part in range(train_parts)]
+    return Selection(mix(by_part, recipe.train_data, recipe.seed), held_out)
