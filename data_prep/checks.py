@@ -69,7 +69,8 @@ def check_dialogue(dialogue: Dialogue, max_chars: int | None = None) -> None:
     """Raise DialogueError with a code of REASONS unless the dialogue can be trained on.
 
     Accepted: several user or assistant turns in a row, a tail of user or tool turns, a last call without an answer
-    (the tail is context), an assistant that opens with a greeting, a tool result that is empty. `max_chars` limits
+    (the tail is context), an assistant that opens with a greeting, a tool result that is empty (a function may return
+    nothing: 92 results of tau-bench's airline agent). `max_chars` limits
     the characters of all contents, thinking and call arguments together.
     """
     _check_tools(dialogue.tools)
@@ -173,7 +174,16 @@ def _check_call(call: ToolCall, tools: tuple[dict[str, Any], ...], index: int) -
 
 def _schema_problem(schema: dict[str, Any], arguments: dict[str, Any]) -> str | None:
     error = next(_validator(json.dumps(schema, default=repr)).iter_errors(arguments), None)
-    return None if error is None else f"{error.json_path}: {error.message[:200]}"
+    if error is not None:
+        return f"{error.json_path}: {error.message[:200]}"
+    # JSON Schema lets undeclared properties pass, but nobody calls a function with a parameter that it does not have.
+    # A schema that declares nothing, or says itself what else may come, is taken at its word.
+    declared = schema.get("properties")
+    if isinstance(declared, dict) and declared and not OPEN_KEYWORDS & schema.keys():
+        undeclared = [name for name in arguments if name not in declared]
+        if undeclared:
+            return f"$.{undeclared[0]}: the tool declares no such parameter, only {', '.join(declared)[:200]}"
+    return None
 
 
 @lru_cache(maxsize=4096)  # BUTTONInstruct has about 23,000 distinct tools, most used by one row
@@ -186,6 +196,7 @@ TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "double": "n
               "list": "array", "dict": "object"}  # fmt: skip
 SCHEMA_MAPS = ("properties", "patternProperties")
 SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+OPEN_KEYWORDS = {"additionalProperties", "patternProperties", "propertyNames", "anyOf", "oneOf", "allOf", "$ref"}
 SCHEMA_VALUES = ("items", "additionalProperties", "not")
 
 

@@ -221,25 +221,29 @@ def _read_parquet(path: Path, name: str) -> Iterator[RawRow]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256):
-                types = list(batch.schema)
+                kinds = {field.name: field.type for field in batch.schema}
                 for values in batch.to_pylist():
                     row += 1
-                    yield RawRow(
-                        name, row, {field.name: drop_arrow_nulls(values[field.name], field.type) for field in types}
-                    )
-    except pa.ArrowException as error:
+                    yield RawRow(name, row, {key: _from_arrow(item, kinds[key], True) for key, item in values.items()})
+    except (pa.ArrowException, msgspec.DecodeError) as error:
         raise ReadError(f"{name}: not a readable parquet file, after {row:,} rows ({error})") from error
 
 
-def drop_arrow_nulls(value: Any, kind: Any) -> Any:
-    """The value without the nulls that Arrow put where a struct lacked a key that another row has."""
-    import pyarrow.types as types
+def _from_arrow(value: Any, kind: Any, json_is_text: bool) -> Any:
+    """The value without the nulls that Arrow put where a struct lacked a key that another row has.
 
-    if isinstance(value, dict) and types.is_struct(kind):
-        fields = {field.name: field.type for field in kind}
-        return {key: drop_arrow_nulls(item, fields[key]) for key, item in value.items() if item is not None}
-    if isinstance(value, list) and (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
-        return [drop_arrow_nulls(item, kind.value_type) for item in value]
+    `json_is_text`: cells of Arrow's JSON type are still text, as pyarrow gives them; `datasets` decodes them itself,
+    and the nulls in them are the author's own.
+    """
+    import pyarrow as pa
+
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        kinds = {field.name: field.type for field in kind}
+        return {key: _from_arrow(item, kinds[key], json_is_text) for key, item in value.items() if item is not None}
+    if isinstance(value, list) and isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
+        return [_from_arrow(item, kind.value_type, json_is_text) for item in value]
+    if isinstance(value, str) and json_is_text and isinstance(kind, pa.JsonType):
+        return msgspec.json.decode(value)
     return value
 
 
@@ -255,12 +259,11 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[RawRow]:
         revision = revision or match["revision"]
     try:
         rows = datasets.load_dataset(where, config, split=split, revision=revision, streaming=True)
-        schema = rows.features.arrow_schema if rows.features else None
+        kinds = {field.name: field.type for field in rows.features.arrow_schema} if rows.features else {}
         for number, values in enumerate(rows, start=1):
-            if schema is not None:
-                values = {key: drop_arrow_nulls(item, schema.field(key).type) for key, item in values.items()}
-            yield RawRow(name, number, values)
-    except (OSError, ValueError, RuntimeError) as error:
+            plain = {key: _from_arrow(item, kinds.get(key), json_is_text=False) for key, item in values.items()}
+            yield RawRow(name, number, plain)
+    except Exception as error:  # the client raises what its HTTP library, its parsers and its file systems raise
         raise ReadError(
             f"{name}: no such file, and not readable as a hub data set's split {split!r} "
             f"({type(error).__name__}: {error}); check the name, and the network or HF_HUB_OFFLINE"
