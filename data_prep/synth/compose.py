@@ -20,7 +20,7 @@ from data_prep.synth.kinds import CITY, DATE, PERSON
 from data_prep.synth.phrases import CLOSING_SHARE, GRAMMARS, OPENER_SHARE, Grammar, pick, sentence
 from data_prep.synth.world import World
 
-TOOL_COUNTS = ((4, 0.7), (5, 0.2), (6, 0.1))
+TOOL_COUNTS = ((4, 0.8), (5, 0.15), (6, 0.05))
 PARALLEL_ON_SHARE = 0.5
 SAME_VALUE_SHARE = 0.7  # "the forecast for Oslo on the driest day in Oslo" rather than two cities in one request
 SAME_VALUE_KINDS = (CITY, PERSON, DATE)
@@ -216,8 +216,8 @@ def _turns(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], paralle
         calls = tuple(ToolCall(f"call_{i}", steps[i].function.name, steps[i].arguments) for i in wave)
         messages.append(Message(role="assistant", content=thought, tool_calls=calls))
         messages += [_result(call, steps[index]) for call, index in zip(calls, wave, strict=True)]
-        seen = [steps[index] for index in wave] if not together or number else [steps[index] for index in wave]
-    says = " ".join(step.said for step in steps)
+        seen = [steps[index] for index in wave]
+    says = " ".join(step.said for step in steps[-2:])
     answer = pick(rng, grammar.answer).format(says=says)
     messages.append(Message(role="assistant", content=answer, thinking=pick(rng, grammar.done)))
     return messages

@@ -98,3 +98,27 @@ def known(table: dict[Any, Any], key: Any, what: str) -> Any:
     if key not in table:
         raise ToolError(f"unknown {what}: {key!r}")
     return table[key]
+
+
+def reads(table: str, *keys: str) -> Callable[..., dict[str, Any]]:
+    """An implementation that looks an id up in `state[table]` and returns those fields of its entry."""
+
+    def run(state: State, key: Any) -> dict[str, Any]:
+        entry = known(state[table], key, table.rstrip("s"))
+        return {name: entry[name] for name in keys}
+
+    return run
+
+
+def finds(table: str, result: str) -> Callable[..., dict[str, Any]]:
+    """An implementation that returns `state[table][key]` under the name `result`."""
+
+    def run(state: State, key: Any) -> dict[str, Any]:
+        return {result: known(state[table], key, table)}
+
+    return run
+
+
+def one_of(table: str) -> Callable[[Random, State], Any]:
+    """A sampler over the keys of a table of the domain's state."""
+    return lambda rng, state: rng.choice(list(state[table]))

@@ -37,7 +37,7 @@ class Plan(NamedTuple):
         return DOMAIN_OF[self.steps[-1]].name
 
 
-SHAPES = {"sequential-2": 0.38, "sequential-3": 0.22, "sequential-4": 0.05, "parallel-3": 0.28, "parallel-4": 0.07}
+SHAPES = {"sequential-2": 0.48, "sequential-3": 0.18, "sequential-4": 0.03, "parallel-3": 0.27, "parallel-4": 0.04}  # shares
 
 
 @cache

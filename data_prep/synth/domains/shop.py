@@ -69,7 +69,7 @@ FUNCTIONS = (
     Function(
         "get_product_price", "Get the price of a product.",
         (Param("product_id", PRODUCT, "Product id"),),
-        (Return("price", AMOUNT, ("the price of {product_id}", "what {product_id} costs")),),
+        (Return("price", AMOUNT, ("the price of {product_id}", "the cost of {product_id}")),),
         asks=("look up the price of {product_id}", "find out how much {product_id} costs"),
         says=("Product {product_id} costs {price}.",), run=get_product_price,
     ),

@@ -94,7 +94,7 @@ FUNCTIONS = (
     Function(
         "get_train_fare", "Get the fare of a train.",
         (Param("train_no", TRAIN, "Train number"),),
-        (Return("fare", AMOUNT, ("the fare for {train_no}", "what {train_no} costs")),),
+        (Return("fare", AMOUNT, ("the fare for {train_no}", "the ticket price of {train_no}")),),
         asks=("look up the fare for {train_no}", "check how much {train_no} costs"),
         says=("The fare for train {train_no} is {fare}.",), run=get_train_fare,
     ),
