@@ -180,8 +180,8 @@ def parse_turn(text: str) -> Message:
         raise TurnParseError("no_action", "neither <call> nor <final> in the turn")
     thought, kind = text[: match.start()], match.group(1)
     if kind == "final":
-        end = text.rfind("</final>")
-        if end < match.end():
+        end = text.find("</final>", match.end())
+        if end < 0:
             raise TurnParseError("unclosed", "<final> is never closed")
         if text[end + len("</final>") :].strip():
             raise TurnParseError("trailing_text", "text after </final>")

@@ -1,0 +1,331 @@
+"""What a chat template can carry, found by rendering small dialogues of sentinels; nothing is known by name.
+
+`probe(template)` returns both formats with the adaptations the template needs, and why native is not loss-free if so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any, NamedTuple
+
+from data_prep import button
+from data_prep import template as t
+from data_prep.calls import CallSyntax, derive
+from data_prep.dialogue import Dialogue, Message, ToolCall
+from data_prep.formats import Adaptations, ButtonFormat, NativeFormat
+from data_prep.template import Markup, Messages, RenderError, Template, TemplateError
+
+THINKING_KEYS = ("reasoning_content", "thinking", "reasoning")
+TWIN = "\ue000twin"  # begins with a private-use character, so that it shares no prefix with data
+
+
+class Unaligned(ValueError):
+    """A turn that does not stand where the generation prompt ends, or does not end in a control token."""
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Turn(NamedTuple):
+    """One assistant turn as the template renders it last.
+
+    `prompt` is the text inference sends, `body` what the model must write, `stop` the control token that ends it.
+    """
+
+    prompt: str
+    body: str
+    stop: str
+
+
+class Lens:
+    """Cuts turns out of rendered dialogues."""
+
+    def __init__(self, template: Template):
+        self.template = template
+        self.control = tuple(t.control_tokens(template.tokenizer, template.text))
+        self._openings: dict[tuple[bool, bool, bool], str] = {}
+
+    def turn(self, before: Messages, row: dict[str, Any], tools: list[dict[str, Any]] | None) -> Turn:
+        """The turn `row` after the messages `before`. Raises RenderError or Unaligned."""
+        prompt = self.template.render(before, tools, generation_prompt=True)
+        last = self.template.finished([*before, row], tools)
+        if last.startswith(prompt):
+            return self._cut(prompt, last[len(prompt) :])
+        # What stands before the turn is rendered otherwise once it is there (Mistral moves the system prompt), so the
+        # turn is found by what differs when only its own words are exchanged.
+        twin = self.template.finished([*before, _twin(row)], tools)
+        opening = self._opening(row)
+        start = _common_prefix(last, twin) - len(opening)
+        if start < 0 or not last.startswith(opening, start):
+            raise Unaligned("turn_not_located", "the turn cannot be told from what the template renders before it")
+        return self._cut(prompt, last[start:])
+
+    def _cut(self, prompt: str, text: str) -> Turn:
+        text = text.rstrip()
+        if not text.endswith(self.control):
+            raise Unaligned("no_stop_token", f"the turn does not end in a control token but in {text[-40:]!r}")
+        stop = next(token for token in self.control if text.endswith(token))
+        return Turn(prompt, text[: len(text) - len(stop)], stop)
+
+    def _opening(self, row: dict[str, Any]) -> str:
+        """The markup between the generation prompt and the first word of a turn like this one."""
+        thinking = any(str(row.get(key) or "").strip() for key in THINKING_KEYS)
+        shape = (thinking, bool(str(row.get("content") or "").strip()), bool(row.get("tool_calls")))
+        if shape not in self._openings:
+            user = [{"role": "user", "content": t.USER}]
+            twin = _twin(row)
+            last, prompt = self.template.finished([*user, twin], None), self.template.render(user, None, True)
+            if not last.startswith(prompt) or TWIN not in last:
+                raise Unaligned("turn_not_located", "the generation prompt is not how the template opens such a turn")
+            self._openings[shape] = last[len(prompt) : last.index(TWIN)]
+        return self._openings[shape]
+
+
+def _twin(row: dict[str, Any]) -> dict[str, Any]:
+    """The same turn with its first words exchanged."""
+    twin = dict(row)
+    for key in (*THINKING_KEYS, "content"):
+        if str(row.get(key) or "").strip():
+            twin[key] = TWIN
+    if row.get("tool_calls"):
+        twin["tool_calls"] = [
+            {**call, "function": {**call["function"], "name": TWIN}} for call in row["tool_calls"]
+        ]
+    return twin
+
+
+def _common_prefix(a: str, b: str) -> int:
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[:middle] == b[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+class Formats(NamedTuple):
+    """Both formats for one template; `native` is None, or lossy, for the reason in `native_reason`."""
+
+    native: NativeFormat
+    button: ButtonFormat
+    native_reason: str | None
+    stops: tuple[str, ...]
+
+
+def probe(lens: Lens) -> Formats:
+    """Decide every adaptation. Raises TemplateError where not even plain chat can be trained on."""
+    base = Adaptations(fold_system=not _carries_system(lens))
+    key, markup = _plain_markup(lens)
+    base = base._replace(thinking_key=key)
+    native, reason, native_stop = _probe_native(lens, base, markup)
+    button_format, button_stop = _probe_button(lens, base, markup)
+    answer = lens.turn(_user(), {"role": "assistant", "content": t.ANSWER}, None).stop
+    stops = dict.fromkeys([answer, button_stop if reason else native_stop or answer])
+    return Formats(native, button_format, reason, tuple(stops))
+
+
+def _user() -> Messages:
+    return [{"role": "user", "content": t.USER}]
+
+
+def _carries_system(lens: Lens) -> bool:
+    messages = [{"role": "system", "content": t.SYSTEM}, *_user()]
+    try:
+        text = lens.template.render(messages, None, generation_prompt=True)
+    except RenderError:
+        return False
+    return t.SYSTEM in text and t.USER in text
+
+
+def _plain_markup(lens: Lens) -> tuple[str | None, Markup]:
+    """The key that thinking renders under, and what surrounds thinking and answer."""
+    try:
+        turn = lens.turn(_user(), {"role": "assistant", "content": t.ANSWER}, None)
+        two = lens.turn([*_user(), {"role": "assistant", "content": t.ANSWER_2}, {"role": "user", "content": t.USER_2}],
+                        {"role": "assistant", "content": t.ANSWER}, None)  # fmt: skip
+    except (RenderError, Unaligned) as error:
+        raise TemplateError(f"a plain answer to a user cannot be trained with this template: {error}") from error
+    if t.ANSWER not in turn.body or t.ANSWER not in two.body:
+        raise TemplateError("the chat template does not render the assistant's content")
+    opening = turn.body[: turn.body.index(t.ANSWER)].strip()
+    header = next((token for token in lens.control if opening.startswith(token)), "")
+    bare = lens.template.render(_user(), None, generation_prompt=False)
+    if header and turn.prompt == bare and header in bare[: bare.index(t.USER)]:
+        raise TemplateError(
+            f"the chat template has no generation prompt: the model would have to write the role header {opening!r}; "
+            "give a template that honours add_generation_prompt"
+        )
+    for key in THINKING_KEYS:
+        row = {"role": "assistant", "content": t.ANSWER, key: t.THINKING}
+        try:
+            body = lens.turn(_user(), row, None).body
+        except (RenderError, Unaligned):
+            continue
+        if t.THINKING in body and body.find(t.THINKING) < body.find(t.ANSWER):
+            think_open = body[: body.index(t.THINKING)].strip()
+            close = body[body.index(t.THINKING) + len(t.THINKING) : body.index(t.ANSWER)].strip()
+            if opening and "".join((think_open + close).split()) == "".join(opening.split()):
+                return key, Markup(think_open, close, empty_think=opening)
+            if opening and close.endswith(opening):
+                close = close.removesuffix(opening).strip()
+            return key, Markup(think_open, close, content_open=opening)
+    return None, Markup(content_open=opening)
+
+
+def _probe_button(lens: Lens, base: Adaptations, markup: Markup) -> tuple[ButtonFormat, str]:
+    """BUTTON's text needs only system, user, assistant and something that carries tool results."""
+    for as_user in (False, True):
+        made = ButtonFormat(base._replace(results_as_user=as_user), markup)
+        dialogue = _probe_dialogue(thought=True)
+        rows, _, at = made.adapt(dialogue)
+        try:
+            turns = [lens.turn(rows[: at[i]], rows[at[i]], None) for i in at]
+        except (RenderError, Unaligned):
+            continue
+        if t.RESULT in turns[-1].prompt and all(
+            found in turn.body for turn, found in zip(turns, (t.NAME, t.ANSWER), strict=True)
+        ):
+            return made, turns[0].stop
+    return ButtonFormat(base._replace(results_as_user=True), markup), ""
+
+
+PROBE_ARGUMENTS: dict[str, Any] = {t.KEY: t.VALUE}
+RICH_ARGUMENTS: dict[str, Any] = {
+    t.KEY: 'a "quoted" {brace} \\ back\nline, é 漢 🙂',
+    "n": [1, -2.5, True, None, {"deep": {"x": []}}],
+    "empty": {},
+}
+
+
+def _probe_dialogue(
+    thought: bool, parallel: bool = False, arguments: dict[str, Any] | None = None, thinking: str | None = None
+) -> Dialogue:
+    """user, call turn, results, answer; with sentinels in every field."""
+    calls = [ToolCall(id="call_0", name=t.NAME, arguments=arguments or PROBE_ARGUMENTS)]
+    results = [Message(role="tool", tool_call_id="call_0", name=t.NAME, content=f'{{"r": "{t.RESULT}"}}')]
+    if parallel:
+        calls.append(ToolCall(id="call_1", name=t.NAME_2, arguments={t.KEY: 7}))
+        results.append(Message(role="tool", tool_call_id="call_1", name=t.NAME_2, content=f'{{"r": "{t.RESULT_2}"}}'))
+    messages = (
+        Message(role="user", content=t.USER),
+        Message(role="assistant", content=t.THOUGHT if thought else "", tool_calls=tuple(calls)),
+        *results,
+        Message(role="assistant", content=t.ANSWER, thinking=thinking),
+    )
+    return Dialogue(id="probe", source="probe", messages=messages, tools=(_tool(t.NAME), _tool(t.NAME_2)))
+
+
+def _tool(name: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {t.KEY: {"type": "string", "description": "qzparam"}}, "required": [t.KEY]}
+    return {"type": "function", "function": {"name": name, "description": "qztool", "parameters": schema}}
+
+
+class Lossy(ValueError):
+    """What the template loses of a native call; `depth` orders reasons by how far the probes came."""
+
+    def __init__(self, depth: int, reason: str):
+        super().__init__(reason)
+        self.depth = depth
+
+
+def _probe_native(lens: Lens, base: Adaptations, markup: Markup) -> tuple[NativeFormat, str | None, str | None]:
+    """Try the adaptations of calls until the probes prove one loss-free; else the reason of the best attempt."""
+    best = Lossy(-1, "")
+    best_format = NativeFormat(base, markup, None)
+    for as_text, absent, nine in itertools.product((False, True), repeat=3):
+        adaptations = base._replace(arguments_as_text=as_text, call_content_absent=absent, nine_character_ids=nine)
+        made = NativeFormat(adaptations, markup, None)
+        try:
+            stop = _prove_native(lens, made)
+        except Lossy as lossy:
+            if lossy.depth > best.depth:
+                best, best_format = lossy, made
+            continue
+        return made, None, stop
+    return best_format, str(best), None
+
+
+def _prove_native(lens: Lens, made: NativeFormat) -> str:
+    """Render calls in every constellation and read them back; sets `made.syntax`. Raises Lossy."""
+    turns: dict[tuple[bool, bool], list[Turn]] = {}
+    for thought, parallel in itertools.product((False, True), repeat=2):
+        turns[thought, parallel] = _turns(lens, made, _probe_dialogue(thought, parallel))
+    prompt = turns[False, False][0].prompt
+    if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
+        raise Lossy(1, "the template drops the tool list or parts of it")
+    bodies = {shape: made_turns[0].body for shape, made_turns in turns.items()}
+    if t.NAME not in bodies[False, False] or t.VALUE not in bodies[False, False]:
+        raise Lossy(2, "the template drops calls")
+    stop = turns[False, False][0].stop
+    if stop in bodies[False, True]:
+        raise Lossy(3, f"a call turn ends in {stop!r}, which also stands inside a turn of two calls")
+    made.syntax = _derive_syntax(made, bodies)
+    if t.NAME_2 not in bodies[False, True]:
+        raise Lossy(4, "the template drops a parallel call")
+    if made.syntax is None:
+        raise Lossy(3, "no parser can be derived from how the template writes a call")
+    if not all(t.THOUGHT in bodies[True, parallel] for parallel in (False, True)):
+        raise Lossy(5, "the template drops the thought beside a call")
+    for parallel in (False, True):
+        after = turns[False, parallel][1].prompt
+        if t.RESULT not in after or (parallel and not -1 < after.rfind(t.RESULT) < after.rfind(t.RESULT_2)):
+            raise Lossy(6, "the template drops tool results or changes their order")
+    rich = [
+        _probe_dialogue(thought, parallel, RICH_ARGUMENTS)
+        for thought, parallel in itertools.product((False, True), repeat=2)
+    ]
+    for dialogue in rich:
+        turn = _turns(lens, made, dialogue)[0]
+        try:
+            read = made.parse(turn.body)
+        except button.TurnParseError as error:
+            raise Lossy(7, f"a call does not parse back: {error.message}") from error
+        if not same_turn(read, dialogue.messages[1]):
+            raise Lossy(7, "a call does not parse back to the same name, arguments and thought")
+    return stop
+
+
+def _turns(lens: Lens, made: NativeFormat, dialogue: Dialogue) -> list[Turn]:
+    rows, tools, at = made.adapt(dialogue)
+    try:
+        return [lens.turn(rows[:place], rows[place], tools) for place in at.values()]
+    except RenderError as error:
+        raise Lossy(0, str(error)) from error
+    except Unaligned as error:
+        raise Lossy(0, error.message) from error
+
+
+def _derive_syntax(made: NativeFormat, bodies: dict[tuple[bool, bool], str]) -> CallSyntax | None:
+    expected = [(t.NAME, PROBE_ARGUMENTS), (t.NAME_2, {t.KEY: 7})]
+    texts = []
+    for parallel in (False, True):
+        body = bodies[True, parallel]
+        if t.THOUGHT in body:
+            texts.append(body[body.index(t.THOUGHT) + len(t.THOUGHT) :])
+        else:
+            body = bodies[False, parallel].lstrip()
+            empty = re.escape(made.markup.empty_think).replace("\\\n", r"\s*") if made.markup.empty_think else ""
+            texts.append(re.sub(rf"\A{empty}", "", body) if empty else body)
+    if t.NAME_2 not in texts[1]:  # one call at most: the single form still reads back what it writes
+        texts[1] = ""
+        return derive_single(texts[0], expected)
+    return derive(texts[0], texts[1], expected)
+
+
+def derive_single(text: str, expected: list[tuple[str, dict[str, Any]]]) -> CallSyntax | None:
+    """The syntax of a template that writes one call a turn; a second call never parses."""
+    doubled = text + "\x00" + text.replace(t.NAME, t.NAME_2).replace(f'"{t.VALUE}"', "7")
+    syntax = derive(text, doubled, expected)
+    return syntax._replace(between="\x00") if syntax else None
+
+
+def same_turn(read: Message, wanted: Message) -> bool:
+    """Equal calls by value, and equal thought, thinking and answer but for white space at their ends."""
+    calls = [[(call.name, call.arguments) for call in message.tool_calls] for message in (read, wanted)]
+    texts = [(m.content.strip(), (m.thinking or "").strip()) for m in (read, wanted)]
+    return calls[0] == calls[1] and texts[0] == texts[1]

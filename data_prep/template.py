@@ -1,0 +1,218 @@
+"""A chat template under observation: rendering, the stop of a turn, and the markup that surrounds each of its parts.
+
+    rendered turn:  <think>\\n I see. \\n</think>\\n\\n  Let me look.  \\n<tool_call>\\n{"name": ...}\\n</tool_call>  <|im_end|>  \\n
+                    think_open  ...  think_close      content       call_open                              stop    (dropped)
+
+Nothing here knows a template by name. What a template does is found by rendering small dialogues made of sentinels,
+once per template, and every row is then checked against what was found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jinja2
+import jinja2.meta
+from transformers import PreTrainedTokenizerBase
+
+Messages = list[dict[str, Any]]
+
+# Sentinels: plain lower-case words that no template, trim or JSON escape alters.
+SYSTEM, USER, USER_2, ANSWER, ANSWER_2, THINKING, THOUGHT = (
+    "qzsystem", "qzuser", "qzcaller", "qzanswer", "qzreply", "qzthinking", "qzthought",
+)  # fmt: skip
+NAME, NAME_2, KEY, VALUE, RESULT, RESULT_2 = "qzname", "qzother", "qzkey", "qzvalue", "qzresult", "qzoutcome"
+
+
+class TemplateError(ValueError):
+    """The template cannot be used at all; the message says why and what to do."""
+
+
+class RenderError(ValueError):
+    """The template raised while rendering one dialogue."""
+
+
+class UnlocatedPart(ValueError):
+    """A rendered turn does not show its message's parts where the probes showed them."""
+
+
+class Template:
+    """One tokenizer's chat template with fixed keyword arguments.
+
+    `text` is the Jinja source, `source` the same with the keyword arguments set at its head: what is saved, so that
+    whoever loads the tokenizer later renders what was trained.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, text: str | None, kwargs: dict[str, Any] | None):
+        self.tokenizer = tokenizer
+        self.kwargs = dict(kwargs or {})
+        self.text = text if text is not None else tokenizer.get_chat_template(None)
+        self.source = with_kwargs(self.text, self.kwargs)
+        self._refuse_clock()
+        self.unasked_header = self._find_unasked_header()
+
+    def render(self, messages: Messages, tools: Sequence[dict[str, Any]] | None, generation_prompt: bool) -> str:
+        """The text that `apply_chat_template` makes of it. Raises RenderError."""
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages,
+                tools=list(tools) if tools else None,
+                tokenize=False,
+                add_generation_prompt=generation_prompt,
+                chat_template=self.text,
+                **self.kwargs,
+            )
+        except Exception as error:  # a template is foreign code: whatever it raises is its verdict on this dialogue
+            raise RenderError(f"the chat template raised {type(error).__name__}: {error}") from error
+
+    def finished(self, messages: Messages, tools: Sequence[dict[str, Any]] | None) -> str:
+        """The rendered dialogue without a generation header that the template appends unasked."""
+        text = self.render(messages, tools, generation_prompt=False)
+        return text.removesuffix(self.unasked_header) if self.unasked_header else text
+
+    def _refuse_clock(self) -> None:
+        """A template that prints today's date makes other data tomorrow: refuse it until the date is fixed."""
+        probe = [{"role": "user", "content": USER}]
+        self.render_probe(probe)
+        try:
+            # Shadowing the clock function by text makes the template raise exactly where it would read the clock.
+            self.tokenizer.apply_chat_template(
+                probe, tokenize=False, chat_template=self.text, **{**self.kwargs, "strftime_now": "no clock"}
+            )
+        except TypeError as error:
+            names = sorted(jinja2.meta.find_undeclared_variables(jinja2.Environment(
+                extensions=["jinja2.ext.loopcontrols", _Generation]).parse(self.text)))  # fmt: skip
+            dates = [name for name in names if "date" in name or "time" in name and name != "strftime_now"]
+            raise TemplateError(
+                "the chat template reads the clock, so the same data would encode differently tomorrow; fix the date in "
+                f"template_kwargs, e.g. {{{dates[0] if dates else 'date_string'}: '26 Jul 2024'}}"
+            ) from error
+
+    def render_probe(self, messages: Messages) -> str:
+        """Render a dialogue every template must manage; raises TemplateError naming what the template said."""
+        try:
+            return self.render(messages, None, generation_prompt=True)
+        except RenderError as error:
+            raise TemplateError(f"a single user message cannot be rendered: {error}") from error
+
+    def _find_unasked_header(self) -> str:
+        """The generation header where the template appends it without being asked (the first Llama 3), else ''."""
+        user, answer = {"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}
+        prompt = self.render_probe([user])
+        turn = self.render([user, answer], None, generation_prompt=False)
+        if turn != self.render([user, answer], None, generation_prompt=True):
+            return ""
+        after = turn[turn.rindex(ANSWER) + len(ANSWER) :] if ANSWER in turn else ""
+        stops = list(re.finditer("|".join(map(re.escape, added_tokens(self.tokenizer))) or r"\Z\A", after))
+        for stop in stops[1:]:  # the first control token ends the turn; a header can only begin after it
+            if prompt.endswith(after[stop.start() :]):
+                return after[stop.start() :]
+        return ""
+
+
+class _Generation(jinja2.ext.Extension):
+    """Lets plain jinja parse transformers' `{% generation %}` blocks, to list a template's variables."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Any) -> Any:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def with_kwargs(text: str, kwargs: dict[str, Any]) -> str:
+    """The template with its keyword arguments as `set` statements at the head, so that it needs none."""
+    head = "".join(f"{{%- set {name} = {_jinja_literal(value)} -%}}" for name, value in sorted(kwargs.items()))
+    return head + text
+
+
+def _jinja_literal(value: Any) -> str:
+    text = json.dumps(value)
+    return {"null": "none"}.get(text, text)
+
+
+def added_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The texts of every added token, longest first, white space apart."""
+    texts = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    return sorted((text for text in texts if text.strip()), key=lambda text: (-len(text), text))
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> list[str]:
+    """The token texts that data must not contain: special ones, bracketed `<|...|>` ones, and those the template uses.
+
+    Added tokens that are mere vocabulary (Gemma 3 has thousands, `<table>` and runs of spaces among them) are not.
+    """
+    control = {
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.special or re.fullmatch(r"<[|｜].*[|｜]>", token.content) or token.content in template
+    }
+    return sorted((text for text in control if text.strip()), key=lambda text: (-len(text), text))
+
+
+class Markup(NamedTuple):
+    """What a template puts around the parts of a turn, white space stripped; found by probing."""
+
+    think_open: str = ""
+    think_close: str = ""
+    empty_think: str = ""  # what stands for no thinking at all, where the template prints that
+    content_open: str = ""
+    call_open: str = ""
+
+
+class Part(NamedTuple):
+    """A part of a turn's text: its kind (THOUGHT, CALL, ANSWER) and where it starts, in characters of the turn."""
+
+    kind: int
+    start: int
+
+
+def locate(body: str, markup: Markup, thinking: str, content: str, has_calls: bool, kinds: tuple[int, int, int]) -> list[Part]:  # fmt: skip
+    """Where the parts of a rendered turn start, in order; `kinds` are the numbers of (thought, call, answer).
+
+    `body` is the turn's text without its stop token. White space is not compared: templates trim. Raises UnlocatedPart.
+    """
+    thought, call, answer = kinds
+    parts: list[Part] = []
+    cursor = 0
+    if thinking.strip():
+        cursor = _expect(body, cursor, markup.think_open)
+        cursor = _expect(body, cursor, thinking)
+        cursor = _expect(body, cursor, markup.think_close)
+        parts.append(Part(thought, 0))
+    elif markup.empty_think and body[cursor:].lstrip().startswith(markup.empty_think[:1]):
+        try:
+            cursor = _expect_loose(body, cursor, markup.empty_think)
+            parts.append(Part(thought, 0))
+        except UnlocatedPart:
+            cursor = 0
+    if content.strip():
+        parts.append(Part(thought if has_calls else answer, cursor))
+        cursor = _expect(body, cursor, markup.content_open) if body[cursor:].lstrip().startswith(markup.content_open) else cursor
+        cursor = _expect(body, cursor, content)
+    if has_calls:
+        at = body.find(markup.call_open, cursor)
+        if at < 0:
+            raise UnlocatedPart(f"no call where the template puts calls: {body[cursor : cursor + 60]!r}")
+        parts.append(Part(call, at))
+    return parts or [Part(answer, 0)]
+
+
+def _expect(body: str, cursor: int, wanted: str) -> int:
+    wanted = wanted.strip()
+    if not wanted:
+        return cursor
+    start = cursor + len(body[cursor:]) - len(body[cursor:].lstrip())
+    if not body.startswith(wanted, start):
+        raise UnlocatedPart(f"the template shows {body[start : start + 60]!r} where {wanted[:60]!r} was given")
+    return start + len(wanted)
+
+
+def _expect_loose(body: str, cursor: int, wanted: str) -> int:
+    """Like `_expect`, word by word: white space inside `wanted` may differ."""
+    for word in wanted.split():
+        cursor = _expect(body, cursor, word)
+    return cursor
