@@ -1,0 +1,131 @@
+"""The packing law (DESIGN law 6), and the loss per trained token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trl.trainer.utils import add_fused_lm_head
+
+from tests.training.helpers import VOCABULARY, encoded_row, split_row
+from training.attention import BY_DIALOGUE, BordersLeak, check_borders
+from training.collate import FILLER, collate
+from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds
+from training.tiny import tiny_model
+
+IMPLEMENTATIONS = (BY_DIALOGUE, "sdpa", "eager")
+EXACT = {"rtol": 1e-5, "atol": 1e-6}  # float32 rounding
+
+
+def loss_and_gradients(model, batches, implementation):
+    """Summed loss of the batches and every parameter's gradient."""
+    model.zero_grad()
+    loss = torch.stack([token_losses(model, batch, implementation).sum() for batch in batches]).sum()
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "gemma"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10_000), dialogues=st.integers(1, 5))
+def test_packed_loss_and_gradients_equal_those_of_the_dialogues_alone(architecture, implementation, seed, dialogues):
+    model = tiny_model(architecture, VOCABULARY, attn_implementation=implementation)
+    row = encoded_row(seed, dialogues)
+    packed_loss, packed = loss_and_gradients(model, [collate([row])], implementation)
+    alone_loss, alone = loss_and_gradients(model, [collate([part]) for part in split_row(row)], implementation)
+    torch.testing.assert_close(packed_loss, alone_loss, **EXACT)
+    for name, gradient in packed.items():
+        torch.testing.assert_close(gradient, alone[name], rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_attention_by_dialogue_equals_eager_within_and_beyond_a_sliding_window():
+    row = encoded_row(3, dialogues=3, low=20, high=30)
+    models = [tiny_model("mistral", VOCABULARY, attn_implementation=name) for name in IMPLEMENTATIONS]
+    for model in models:
+        model.config.sliding_window = 8
+        for layer in model.model.layers:
+            layer.self_attn.config.sliding_window = 8
+    logits = [
+        flat_logits(model, collate([row]), name) for model, name in zip(models, IMPLEMENTATIONS, strict=True)
+    ]
+    unlimited = flat_logits(tiny_model("mistral", VOCABULARY, attn_implementation=BY_DIALOGUE), collate([row]), BY_DIALOGUE)
+    torch.testing.assert_close(logits[0], logits[2], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits[1], logits[2], rtol=1e-4, atol=1e-5)
+    assert (logits[0] - unlimited).abs().max() > 1e-4
+
+
+@given(seeds=st.lists(st.integers(0, 999), min_size=1, max_size=4))
+def test_head_at_trained_positions_equals_the_full_computation(seeds):
+    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
+    batch = collate([encoded_row(seed, dialogues=2) for seed in seeds])
+    logits = flat_logits(model, batch, BY_DIALOGUE)
+    full = F.cross_entropy(logits[:-1], batch["labels"][0, 1:], reduction="none", ignore_index=-100)
+    trained = batch["labels"][0, 1:] != -100
+    torch.testing.assert_close(token_losses(model, batch, BY_DIALOGUE), full[trained], **EXACT)
+
+
+def test_the_head_used_on_a_gpu_gives_the_same_losses():
+    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
+    batch = collate([encoded_row(1, dialogues=3)])
+    here = token_losses(model, batch, BY_DIALOGUE)
+    add_fused_lm_head(model)
+    fused = model(
+        input_ids=batch["input_ids"], position_ids=batch["position_ids"], labels=batch["labels"],
+        dialogue_lengths=batch["dialogue_lengths"], fused_lm_head=True,
+    )  # fmt: skip
+    trained = batch["labels"][0, 1:] != -100
+    torch.testing.assert_close(-fused.log_probs[0, trained], here, **EXACT)
+
+
+def test_losses_by_kind_add_up_to_the_whole():
+    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
+    batch = collate([encoded_row(seed) for seed in range(6)])
+    losses, kinds = token_losses(model, batch, BY_DIALOGUE), trained_kinds(batch)
+    sums = sums_by_kind(losses, kinds, 5)
+    assert sums[1, 0] == 0 and (sums[1, 1:] > 0).all()
+    assert sums[1].sum() == len(losses)
+    torch.testing.assert_close(sums[0].sum().float(), losses.sum(), **EXACT)
+    torch.testing.assert_close(sums[0, 2].float(), losses[kinds == 2].sum(), **EXACT)
+
+
+def test_a_filler_row_adds_nothing_and_still_reaches_every_parameter():
+    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
+    loss, gradients = loss_and_gradients(model, [collate([FILLER])], BY_DIALOGUE)
+    assert loss == 0
+    assert all((gradient == 0).all() for gradient in gradients.values())
+    row = encoded_row(5)
+    with_filler, _ = loss_and_gradients(model, [collate([row, FILLER])], BY_DIALOGUE)
+    without, _ = loss_and_gradients(model, [collate([row])], BY_DIALOGUE)
+    torch.testing.assert_close(with_filler, without, **EXACT)
+
+
+def test_the_first_token_of_a_dialogue_is_never_trained_from_the_dialogue_before_it():
+    row = {"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4], "kinds": [3, 3, 3, 4], "seq_lengths": [2, 2]}
+    assert collate([row])["labels"].tolist() == [[-100, 2, -100, 4]]
+
+
+def test_lengths_that_do_not_add_up_are_an_error():
+    with pytest.raises(ValueError, match=r"'made-1': seq_lengths \[3\] do not add up"):
+        collate([{**encoded_row(1), "seq_lengths": [3]}])
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_attention_that_honours_borders_passes_the_check(implementation):
+    model = tiny_model("llama", VOCABULARY, attn_implementation=implementation)
+    check_borders(
+        lambda batch: flat_logits(model, batch, implementation), VOCABULARY, torch.device("cpu"), implementation
+    )
+
+
+def test_attention_that_leaks_across_borders_is_refused():
+    model = tiny_model("llama", VOCABULARY, attn_implementation="sdpa")
+
+    def leaky(batch):  # an all-ones mask beside restarting positions
+        mask = torch.ones_like(batch["input_ids"])
+        return model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=mask).logits[0]
+
+    with pytest.raises(BordersLeak, match="does not keep the dialogues of a row apart"):
+        check_borders(leaky, VOCABULARY, torch.device("cpu"), "leaky")

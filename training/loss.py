@@ -1,0 +1,64 @@
+"""Loss per trained token: cross-entropy summed over a global batch, divided by the trained tokens of that batch.
+
+A token counts once wherever it stands, so per-device batch 1 with accumulation 8 equals 8 with 1, on any number of
+processes. The LM head runs at trained positions only: with 49,152 words of vocabulary and a fifth of the tokens
+trained, the full head would be a large share of a small model's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.attention import attention_inputs
+from training.collate import UNTRAINED
+
+
+def token_losses(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:
+    """Cross-entropies (trained tokens,) float32 of a flat batch from `collate`, in its order; sum() is differentiable.
+
+    `implementation` is the model's attention. On a GPU the LM head is TRL's fused one (attached by SFTTrainer), which
+    never holds (trained tokens x vocabulary) logits; elsewhere TRL scores untrained positions too, so the model's own
+    head does it, told which positions to keep.
+    """
+    inputs = _model_inputs(batch, implementation)
+    labels = batch["labels"]
+    trained = (labels[0, 1:] != UNTRAINED).nonzero().flatten()
+    if labels.is_cuda:
+        fused = model(**inputs, labels=labels, fused_lm_head=True)
+        return -fused.log_probs[0, trained].float()
+    logits = model(**inputs, logits_to_keep=trained).logits[0]
+    return F.cross_entropy(logits.float(), labels[0, trained + 1], reduction="none")
+
+
+def trained_kinds(batch: Mapping[str, Any]) -> Tensor:
+    """The kind of each trained token (trained tokens,) int64, in the order of `token_losses`."""
+    trained = (batch["labels"][0, 1:] != UNTRAINED).nonzero().flatten()
+    return batch["kinds"][0, trained + 1]
+
+
+def flat_logits(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:
+    """Logits (tokens, vocabulary) float32 at every position of a flat batch."""
+    return model(**_model_inputs(batch, implementation)).logits[0].float()
+
+
+def sums_by_kind(losses: Tensor, kinds: Tensor, kind_count: int) -> Tensor:
+    """Per kind the summed loss and the number of trained tokens: (2, kind_count) float64."""
+    sums = torch.zeros(2, kind_count, dtype=torch.float64, device=losses.device)
+    sums[0].index_add_(0, kinds, losses.double())
+    sums[1].index_add_(0, kinds, torch.ones_like(losses, dtype=torch.float64))
+    return sums
+
+
+def _model_inputs(batch: Mapping[str, Any], implementation: str) -> dict[str, Any]:
+    ids = batch["input_ids"]
+    return {
+        "input_ids": ids,
+        "position_ids": batch["position_ids"],
+        "use_cache": False,
+        **attention_inputs(batch["dialogue_lengths"], implementation, ids.device),
+    }
