@@ -1,0 +1,85 @@
+"""MODEL to a trainable model: a local checkpoint, a PEFT adapter directory, or a hub id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from recipes.schema import Recipe
+from training.attention import implementation_for
+
+
+class ModelError(RuntimeError):
+    """The model cannot be had; the message names it and says what to do."""
+
+
+def load_model(recipe: Recipe, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
+    """The recipe's model in `dtype` with the attention it trains with.
+
+    An adapter directory gives its base model with the adapter: trained further where the recipe uses PEFT, else folded
+    into the weights. Raises ModelError.
+    """
+    name = recipe.model_name_or_path
+    base = base_of_adapter(name)
+    model = _pretrained(base or name, None if base else recipe.model_revision, recipe, dtype, adapter=name if base else None)
+    if base is None:
+        return model
+    adapted = PeftModel.from_pretrained(model, name, is_trainable=recipe.use_peft)
+    return adapted if recipe.use_peft else adapted.merge_and_unload()
+
+
+def lora_config(recipe: Recipe) -> LoraConfig:
+    """The recipe's adapter."""
+    targets = recipe.lora_target_modules
+    return LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def base_of_adapter(name: str) -> str | None:
+    """The base model that an adapter directory names; None where `name` is no adapter directory. Raises ModelError."""
+    config = Path(name) / "adapter_config.json"
+    if not config.is_file():
+        return None
+    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ModelError(f"{config} names no base model; add base_model_name_or_path, or give the base model itself")
+    return str(base)
+
+
+def _pretrained(
+    name: str, revision: str | None, recipe: Recipe, dtype: torch.dtype, adapter: str | None
+) -> PreTrainedModel:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            dtype=dtype,
+            attn_implementation=implementation_for(recipe.attn_implementation),
+        )
+    except OSError as error:
+        if adapter:
+            raise ModelError(
+                f"{adapter} is an adapter, and its base model {name!r} cannot be loaded: {_first_line(error)} Put the "
+                f"base model there, or correct base_model_name_or_path in {adapter}/adapter_config.json"
+            ) from error
+        raise ModelError(
+            f"model_name_or_path {name!r} is neither a local checkpoint nor a model that can be fetched: "
+            f"{_first_line(error)} Check the spelling, the network, and your access to the model"
+        ) from error
+    except (ImportError, ValueError) as error:
+        raise ModelError(f"{name}: {_first_line(error)}") from error
+    model.config.use_cache = False
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
