@@ -16,14 +16,17 @@ from data_prep.dialogue import Dialogue, Message, ToolCall
 from data_prep.synth.domains import DOMAIN_OF, DOMAINS, FUNCTIONS
 from data_prep.synth.functions import Function, ToolError
 from data_prep.synth.graph import SHAPES, Plan, plans
-from data_prep.synth.kinds import CITY, DATE, PERSON
+from data_prep.synth.kinds import CITY, CLIENT, DATE, EVENT_DATE, PERSON
 from data_prep.synth.phrases import CLOSING_SHARE, GRAMMARS, OPENER_SHARE, Grammar, pick, sentence
 from data_prep.synth.world import World
 
 TOOL_COUNTS = ((4, 0.8), (5, 0.15), (6, 0.05))
+NEAR_SHARE = 0.5
+ALL_NAMES = {split: [f.name for domain in domains for f in domain.functions] for split, domains in DOMAINS.items()}
 PARALLEL_ON_SHARE = 0.5
 SAME_VALUE_SHARE = 0.7  # "the forecast for Oslo on the driest day in Oslo" rather than two cities in one request
-SAME_VALUE_KINDS = (CITY, PERSON, DATE)
+SAME_VALUE_KINDS = (CITY, PERSON, CLIENT, DATE, EVENT_DATE)
+PLANS_PER_DOMAIN = 8  # a domain with fewer plans of a shape is drawn less often
 ATTEMPTS = 50
 
 
@@ -57,7 +60,8 @@ def _draw_plan(rng: Random, split: str) -> tuple[Plan, str]:
     shapes = [shape for shape in SHAPES if by_shape[shape]]
     shape = rng.choices(shapes, [SHAPES[shape] for shape in shapes])[0]
     by_domain = by_shape[shape]
-    return rng.choice(by_domain[rng.choice(list(by_domain))]), shape
+    weights = [min(len(found), PLANS_PER_DOMAIN) for found in by_domain.values()]
+    return rng.choice(rng.choices(list(by_domain.values()), weights)[0]), shape
 
 
 def _execute(rng: Random, plan: Plan, world: World) -> list[Step]:
@@ -92,7 +96,9 @@ def _draw_value(rng: Random, world: World, function: Function, kind, given: list
     return value
 
 
-def _row(rng: Random, split: str, row_id: str, plan: Plan, shape: str, steps: list[Step], world: World) -> dict[str, Any]:
+def _row(
+    rng: Random, split: str, row_id: str, plan: Plan, shape: str, steps: list[Step], world: World
+) -> dict[str, Any]:
     grammar = GRAMMARS[split]
     parallel = rng.random() < PARALLEL_ON_SHARE
     request, template = _request(rng, grammar, plan, steps)
@@ -117,14 +123,15 @@ def _row(rng: Random, split: str, row_id: str, plan: Plan, shape: str, steps: li
 
 
 def _list_tools(rng: Random, split: str, plan: Plan) -> list[dict[str, Any]]:
-    """The tools of the plan and distractors, of its own domains first, in random order; never fewer than four."""
+    """The tools of the plan and distractors, half of them of its own domains, shuffled; never fewer than four."""
     chosen = list(dict.fromkeys(plan.steps))
     count = rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0]
     near = [f.name for f in DOMAIN_OF[rng.choice(plan.steps)].functions if f.name not in chosen]
-    far = [f.name for domain in DOMAINS[split] for f in domain.functions if f.name not in chosen and f.name not in near]
     rng.shuffle(near)
     while len(chosen) < max(count, len(set(plan.steps)) + 1):
-        chosen.append(near.pop() if near and rng.random() < 0.5 else far.pop(rng.randrange(len(far))))
+        name = near.pop() if near and rng.random() < NEAR_SHARE else rng.choice(ALL_NAMES[split])
+        if name not in chosen:
+            chosen.append(name)
     rng.shuffle(chosen)
     return [FUNCTIONS[name].tool() for name in chosen]
 

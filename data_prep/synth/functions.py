@@ -26,7 +26,8 @@ class Kind(NamedTuple):
     """A semantic type.
 
     `noun` is what "that ..." calls such a value, `literal` how a sentence writes one, `sample` draws one that the
-    domain's state knows; a kind without `sample` can only come from an earlier result, never from the user.
+    domain's state knows; a kind without `sample` can only come from an earlier result, never from the user. A kind
+    feeds parameters of its own kind and of those it `is_a`: a nightly rate is a price is an amount, never back.
     """
 
     name: str
@@ -34,6 +35,11 @@ class Kind(NamedTuple):
     noun: str
     literal: str = "{}"
     sample: Callable[[Random, State], Any] | None = None
+    is_a: Kind | None = None
+
+    def feeds(self, wanted: Kind) -> bool:
+        """Whether a value of this kind may be passed where `wanted` is asked for."""
+        return self.name == wanted.name or (self.is_a is not None and self.is_a.feeds(wanted))
 
 
 class Param(NamedTuple):
@@ -85,7 +91,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Domain:
-    """Functions over one state. `build(rng, names)` makes the state; `openers` are sentences that may open a request."""
+    """Functions over one state. `build(rng, names)` makes the state; `openers` are sentences that may begin it."""
 
     name: str
     openers: tuple[str, ...]

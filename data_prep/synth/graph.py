@@ -37,7 +37,13 @@ class Plan(NamedTuple):
         return DOMAIN_OF[self.steps[-1]].name
 
 
-SHAPES = {"sequential-2": 0.48, "sequential-3": 0.18, "sequential-4": 0.03, "parallel-3": 0.27, "parallel-4": 0.04}  # shares
+SHAPES = {
+    "sequential-2": 0.48,
+    "sequential-3": 0.18,
+    "sequential-4": 0.03,
+    "parallel-3": 0.27,
+    "parallel-4": 0.04,
+}  # shares
 
 
 @cache
@@ -97,7 +103,7 @@ def _producers(param: Param, functions: list[Function]) -> list[tuple[Function, 
 
 
 def _keys(function: Function, param: Param) -> list[str]:
-    return [result.name for result in function.returns if result.refer and result.kind == param.kind]
+    return [result.name for result in function.returns if result.refer and result.kind.feeds(param.kind)]
 
 
 def _user_can_give(function: Function, linked: tuple[Param, ...]) -> bool:

@@ -22,8 +22,8 @@ class Names(NamedTuple):
 
 NAMES = {
     "train": Names(
-        cities=("Oslo", "Lisbon", "Chicago", "Nairobi", "Kyoto", "Toronto", "Madrid", "Dublin", "Hanoi", "Lima", "Cairo",
-                "Boston", "Prague", "Seoul", "Denver", "Zurich", "Athens", "Manila", "Porto", "Leeds"),
+        cities=("Oslo", "Lisbon", "Chicago", "Nairobi", "Kyoto", "Toronto", "Madrid", "Dublin", "Hanoi", "Lima",
+                "Cairo", "Boston", "Prague", "Seoul", "Denver", "Zurich", "Athens", "Manila", "Porto", "Leeds"),
         people=("Anna Keller", "Luis Ortega", "Priya Nair", "Tom Becker", "Mei Chen", "Omar Haddad", "Julia Novak",
                 "Sam Turner", "Ines Costa", "David Cohen", "Fatima Diallo", "Erik Lund", "Grace Kim", "Paul Moreau",
                 "Nina Petrova", "Carlos Vega", "Hana Sato", "Ben Walsh", "Lucy Adams", "Ravi Menon"),
@@ -66,8 +66,12 @@ def _amount(rng: Random, state: State) -> float | int:
 
 CITY = Kind("City", "string", "city", "{}", _city)
 PERSON = Kind("Person", "string", "person", "{}", _person)
+CLIENT = Kind("Client", "string", "person", "{}", _person)  # only the user says for whom; no result feeds it
 DATE = Kind("Date", "string", "date", "{}", _date)
+EVENT_DATE = Kind("EventDate", "string", "date", "{}", _date, DATE)  # a day on which one does something
 AMOUNT = Kind("Amount", "number", "amount", "{}", _amount)
+PRICE = Kind("Price", "number", "price", "{}", _amount, AMOUNT)
+INCOME = Kind("Income", "number", "amount", "{}", _amount, AMOUNT)
 
 TEXT = Kind("Text", "string", "text")
 NUMBER = Kind("Number", "number", "number")

@@ -32,11 +32,17 @@ class World:
         return self._states[domain.name]
 
     def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Execute one call. Raises ToolError for an unknown function, wrong argument names, or what the tool refuses."""
+        """Execute one call. Raises ToolError: unknown function, wrong argument names, or what the tool refuses."""
         function = FUNCTIONS.get(name)
         if function is None:
             raise ToolError(f"unknown function {name!r}")
         if set(arguments) != {param.name for param in function.params}:
             wanted = ", ".join(param.name for param in function.params)
             raise ToolError(f"{name} takes {wanted}; got {', '.join(arguments) or 'nothing'}")
-        return function.run(self.state(name), *(arguments[param.name] for param in function.params))
+        results = function.run(self.state(name), *(arguments[param.name] for param in function.params))
+        return {key: _neat(value) for key, value in results.items()}
+
+
+def _neat(value: Any) -> Any:
+    """36.0 as 36: whole numbers are written without a fraction, in results as in sentences."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -85,6 +85,8 @@ DOMAIN_OF: dict[str, Domain] = {}
 for _domain in (*DOMAINS["train"], *DOMAINS["held_out"]):
     for _function in _domain.functions:
         if _function.name in FUNCTIONS:
-            raise ValueError(f"two functions are called {_function.name!r}: {DOMAIN_OF[_function.name].name}, {_domain.name}")
+            raise ValueError(
+                f"two functions are called {_function.name!r}: {DOMAIN_OF[_function.name].name}, {_domain.name}"
+            )
         FUNCTIONS[_function.name] = _function
         DOMAIN_OF[_function.name] = _domain

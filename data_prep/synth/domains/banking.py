@@ -5,10 +5,11 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, finds, known, one_of
-from data_prep.synth.kinds import AMOUNT, PERSON, TEXT, Names
+from data_prep.synth.kinds import CLIENT, INCOME, NUMBER, TEXT, Names
 
 ACCOUNT = Kind("AccountNumber", "string", "account", "account {}", one_of("balance_of"))
 YEARS = Kind("Years", "integer", "number of years", "{} years", lambda rng, s: rng.randint(2, 20))
+SAVINGS = Kind("Savings", "number", "amount", "{}", lambda rng, s: rng.randrange(200, 9000, 50), INCOME)
 PAYMENT = Kind("PaymentAmount", "integer", "payment", "{}", lambda rng, s: rng.randrange(20, 400, 5))
 
 
@@ -44,7 +45,7 @@ def deposit(state: State, account_no: str, amount: float) -> dict:
 FUNCTIONS = (
     Function(
         "find_account", "Find the bank account of a customer.",
-        (Param("owner", PERSON, "Name of the account owner"),),
+        (Param("owner", CLIENT, "Name of the account owner"),),
         (Return("account_no", ACCOUNT, ("the bank account of {owner}", "the account that belongs to {owner}")),),
         asks=("find the bank account of {owner}", "look up the account number of {owner}"),
         says=("The bank account of {owner} is {account_no}.",), run=finds("account_of", "account_no"),
@@ -52,7 +53,7 @@ FUNCTIONS = (
     Function(
         "get_balance", "Get the balance of a bank account.",
         (Param("account_no", ACCOUNT, "Account number"),),
-        (Return("balance", AMOUNT, ("the balance of {account_no}", "the money on {account_no}")),),
+        (Return("balance", SAVINGS, ("the balance of {account_no}", "the money on {account_no}")),),
         asks=("check the balance of {account_no}", "find out how much money is on {account_no}"),
         says=("The balance of account {account_no} is {balance}.",), run=finds("balance_of", "balance"),
     ),
@@ -60,22 +61,22 @@ FUNCTIONS = (
         "transfer_money", "Send money from one account to another.",
         (Param("from_account", ACCOUNT, "Account to take from"), Param("to_account", ACCOUNT, "Account to send to"),
          Param("sum_to_send", PAYMENT, "Sum to send")),
-        (Return("transfer_id", TEXT), Return("remaining_balance", AMOUNT)),
+        (Return("transfer_id", TEXT), Return("remaining_balance", NUMBER)),
         asks=("transfer {sum_to_send} from {from_account} to {to_account}",
               "send {sum_to_send} from {from_account} to {to_account}"),
         says=("Transfer {transfer_id} moved {sum_to_send} from {from_account} to {to_account}.",), run=transfer_money,
     ),
     Function(
         "savings_interest", "Get the interest that savings earn in some years.",
-        (Param("amount", AMOUNT, "Amount saved"), Param("years", YEARS, "Number of years")),
-        (Return("interest", AMOUNT, ("the interest that {amount} earns in {years}",)),),
+        (Param("amount", SAVINGS, "Amount saved"), Param("years", YEARS, "Number of years")),
+        (Return("interest", INCOME, ("the interest that {amount} earns in {years}",)),),
         asks=("work out the interest on {amount} over {years}", "calculate what interest {amount} earns in {years}"),
         says=("Savings of {amount} earn {interest} in {years} years.",), run=savings_interest,
     ),
     Function(
         "deposit_money", "Pay an amount into a bank account.",
-        (Param("account_no", ACCOUNT, "Account number"), Param("amount", AMOUNT, "Amount to pay in")),
-        (Return("new_balance", AMOUNT),),
+        (Param("account_no", ACCOUNT, "Account number"), Param("amount", INCOME, "Amount to pay in")),
+        (Return("new_balance", NUMBER),),
         asks=("pay {amount} into {account_no}", "deposit {amount} to {account_no}"),
         says=("After paying in {amount}, account {account_no} holds {new_balance}.",), run=deposit,
     ),

@@ -6,7 +6,7 @@ import datetime
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, finds, known, one_of
-from data_prep.synth.kinds import DATE, INTEGER, PERSON, TEXT, Names, date_in, later
+from data_prep.synth.kinds import DATE, EVENT_DATE, INTEGER, PERSON, TEXT, Names, date_in, later
 
 DAYS = Kind("DayCount", "integer", "number of days", "{} days", lambda rng, s: rng.randint(5, 120))
 MEETING = Kind("MeetingId", "string", "meeting", "meeting {}", one_of("meetings"))
@@ -14,7 +14,10 @@ MEETING = Kind("MeetingId", "string", "meeting", "meeting {}", one_of("meetings"
 
 def build(rng: Random, names: Names) -> State:
     meetings = {
-        f"mtg-{rng.randint(100, 999)}{letter}": {"meeting_date": date_in(rng, names.year), "host": rng.choice(names.people)}
+        f"mtg-{rng.randint(100, 999)}{letter}": {
+            "meeting_date": date_in(rng, names.year),
+            "host": rng.choice(names.people),
+        }
         for letter in "abcd"
     }
     return {"free_day": {person: date_in(rng, names.year) for person in names.people}, "meetings": meetings, "rng": rng}
@@ -50,7 +53,7 @@ FUNCTIONS = (
     Function(
         "add_days", "Get the date some days after a start date.",
         (Param("start", DATE, "Start date, YYYY-MM-DD"), Param("days", DAYS, "Number of days to add")),
-        (Return("new_date", DATE, ("the day {days} after {start}", "the date {days} later than {start}")),),
+        (Return("new_date", EVENT_DATE, ("the day {days} after {start}", "the date {days} later than {start}")),),
         asks=("work out which date is {days} after {start}", "add {days} to {start}"),
         says=("{days} days after {start} is {new_date}.",), run=add_days,
     ),
@@ -72,13 +75,13 @@ FUNCTIONS = (
     Function(
         "find_free_day", "Find the next free day of a person.",
         (Param("person", PERSON, "Name of the person"),),
-        (Return("free_date", DATE, ("the next free day of {person}", "the next day that {person} is free")),),
+        (Return("free_date", EVENT_DATE, ("the next free day of {person}", "the next day that {person} is free")),),
         asks=("find the next free day of {person}", "check when {person} is next free"),
         says=("{person} is free on {free_date}.",), run=finds("free_day", "free_date"),
     ),
     Function(
         "schedule_meeting", "Schedule a meeting with a host on a date.",
-        (Param("host", PERSON, "Name of the host"), Param("date", DATE, "Date, YYYY-MM-DD")),
+        (Param("host", PERSON, "Name of the host"), Param("date", EVENT_DATE, "Date, YYYY-MM-DD")),
         (Return("meeting_id", MEETING),),
         asks=("schedule a meeting hosted by {host} on {date}", "set up a meeting with {host} as host on {date}"),
         says=("Meeting {meeting_id} with {host} as host is set for {date}.",), run=schedule_meeting,
@@ -86,7 +89,7 @@ FUNCTIONS = (
     Function(
         "get_meeting", "Get the date and the host of a meeting.",
         (Param("meeting_id", MEETING, "Meeting id"),),
-        (Return("meeting_date", DATE, ("the date of {meeting_id}",)),
+        (Return("meeting_date", EVENT_DATE, ("the date of {meeting_id}",)),
          Return("host", PERSON, ("the host of {meeting_id}",))),
         asks=("look up the date and host of {meeting_id}", "get the details of {meeting_id}"),
         says=("Meeting {meeting_id} is on {meeting_date}, hosted by {host}.",), run=get_meeting,

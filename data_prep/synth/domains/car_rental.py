@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from random import Random
 
-from data_prep.synth.domains.calendar import DAYS
-from data_prep.synth.domains.units import DISTANCE, LITERS
+from data_prep.synth.domains.units import LITERS
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, CITY, PERSON, TEXT, Names
+from data_prep.synth.kinds import CITY, CLIENT, PRICE, TEXT, Names
 
 MODELS = ("Kestrel", "Marlin", "Vento", "Aster")
 PLATE = Kind("RentalPlate", "string", "car", "car {}", one_of("cars"))
 LICENSE = Kind("DriverLicense", "string", "driver's license", "driver's license {}", one_of("holders"))
-PER_100 = Kind("FuelConsumption", "number", "consumption", "{} liters per 100 kilometers", lambda rng, s: rng.randint(38, 99) / 10)
+RATE = Kind("RentalRate", "number", "daily rate", "{}", lambda rng, s: rng.randrange(28, 140), PRICE)
+RENTAL_DAYS = Kind("RentalDays", "integer", "number of days", "{} days", lambda rng, s: rng.randint(2, 20))
+ROAD = Kind("RoadDistance", "number", "distance", "{} kilometers", lambda rng, s: rng.randrange(40, 1800, 5))
+PER_100 = Kind(
+    "FuelConsumption",
+    "number",
+    "consumption",
+    "{} liters per hundred kilometers",
+    lambda rng, s: rng.randint(38, 99) / 10,
+)
 
 
 def build(rng: Random, names: Names) -> State:
@@ -57,14 +65,15 @@ FUNCTIONS = (
     Function(
         "find_car", "Find a rental car in a city.",
         (Param("pickup_city", CITY, "City of pick-up"),),
-        (Return("plate", PLATE, ("a rental car in {pickup_city}", "the car on offer in {pickup_city}")), Return("model", TEXT)),
+        (Return("plate", PLATE, ("a rental car in {pickup_city}", "the car on offer in {pickup_city}")),
+         Return("model", TEXT)),
         asks=("find a rental car in {pickup_city}", "look for a car to rent in {pickup_city}"),
         says=("In {pickup_city} the {model} with plate {plate} is free.",), run=find_car,
     ),
     Function(
         "get_daily_rate", "Get the daily rate of a rental car.",
         (Param("plate", PLATE, "Number plate"),),
-        (Return("daily_rate", AMOUNT, ("the daily rate of {plate}",)),),
+        (Return("daily_rate", RATE, ("the daily rate of {plate}",)),),
         asks=("check the daily rate of {plate}", "find out what {plate} costs a day"),
         says=("Car {plate} costs {daily_rate} a day.",), run=reads("cars", "daily_rate"),
     ),
@@ -73,27 +82,27 @@ FUNCTIONS = (
         (Param("plate", PLATE, "Number plate"),),
         (Return("consumption", PER_100, ("the fuel consumption of {plate}",)),),
         asks=("look up the fuel consumption of {plate}", "find out how much fuel {plate} uses"),
-        says=("Car {plate} uses {consumption} liters per 100 kilometers.",), run=reads("cars", "consumption"),
+        says=("Car {plate} uses {consumption} liters per hundred kilometers.",), run=reads("cars", "consumption"),
     ),
     Function(
         "fuel_needed", "Get the liters of fuel needed for a distance.",
-        (Param("distance", DISTANCE, "Distance in kilometers"), Param("consumption", PER_100, "Liters per 100 km")),
+        (Param("distance", ROAD, "Distance in kilometers"), Param("consumption", PER_100, "Liters per hundred km")),
         (Return("fuel_liters", LITERS, ("the fuel needed for {distance} at {consumption}",)),),
         asks=("work out the fuel needed for {distance} at {consumption}",
-              "calculate how much fuel {distance} take at {consumption}"),
+              "calculate how much fuel to take for {distance} at {consumption}"),
         says=("Driving {distance} kilometers at {consumption} takes {fuel_liters} liters.",), run=fuel_needed,
     ),
     Function(
         "rental_cost", "Get the cost of a rental from its daily rate.",
-        (Param("daily_rate", AMOUNT, "Rate per day"), Param("days", DAYS, "Number of days")),
-        (Return("rental_total", AMOUNT, ("a rental of {days} at {daily_rate} a day",)),),
+        (Param("daily_rate", RATE, "Rate per day"), Param("days", RENTAL_DAYS, "Number of days")),
+        (Return("rental_total", PRICE, ("a rental of {days} at {daily_rate} a day",)),),
         asks=("work out the cost of a rental of {days} at {daily_rate} a day",
               "calculate what {days} of rental cost at {daily_rate} a day"),
         says=("At {daily_rate} a day, {days} days of rental cost {rental_total}.",), run=rental_cost,
     ),
     Function(
         "find_license", "Find the license number of a driver.",
-        (Param("driver", PERSON, "Name of the driver"),),
+        (Param("driver", CLIENT, "Name of the driver"),),
         (Return("license_no", LICENSE, ("the driver's license of {driver}",)),),
         asks=("find the driver's license of {driver}", "look up the license number of {driver}"),
         says=("The driver's license of {driver} is {license_no}.",), run=finds("license_of", "license_no"),

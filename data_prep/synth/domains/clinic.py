@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of
-from data_prep.synth.kinds import DATE, INTEGER, PERSON, TEXT, Names, date_in
+from data_prep.synth.kinds import CLIENT, EVENT_DATE, INTEGER, TEXT, Names, date_in
 
 SPECIALTIES = ("cardiology", "dermatology", "neurology", "pediatrics", "radiology")
 MEDICINES = ("amoxilan", "cortipan", "ibulex", "nervosin", "vitacal")
@@ -45,13 +45,13 @@ FUNCTIONS = (
     Function(
         "get_next_opening", "Get the next open date of a doctor.",
         (Param("doctor_id", DOCTOR, "Doctor id"),),
-        (Return("open_date", DATE, ("the next open date of {doctor_id}",)),),
+        (Return("open_date", EVENT_DATE, ("the next open date of {doctor_id}",)),),
         asks=("check the next open date of {doctor_id}", "find out when {doctor_id} can next see someone"),
         says=("The next open date of {doctor_id} is {open_date}.",), run=finds("opening_of", "open_date"),
     ),
     Function(
         "find_patient_record", "Find the record number of a patient.",
-        (Param("patient", PERSON, "Name of the patient"),),
+        (Param("patient", CLIENT, "Name of the patient"),),
         (Return("record_no", RECORD, ("the patient record of {patient}", "the medical file of {patient}")),),
         asks=("find the patient record of {patient}", "look up the medical file of {patient}"),
         says=("The patient record of {patient} is {record_no}.",), run=finds("record_of", "record_no"),
@@ -74,9 +74,12 @@ FUNCTIONS = (
         "book_appointment", "Book an appointment of a patient with a doctor.",
         (Param("doctor_id", DOCTOR, "Doctor id"), Param("record_no", RECORD, "Patient record number")),
         (Return("appointment", TEXT), Return("room", INTEGER)),
-        asks=("book an appointment with {doctor_id} for {record_no}", "make an appointment for {record_no} with {doctor_id}"),
+        asks=("book an appointment with {doctor_id} for {record_no}",
+              "make an appointment for {record_no} with {doctor_id}"),
         says=("Appointment {appointment} of {record_no} with {doctor_id} is in room {room}.",), run=book_appointment,
     ),
 )  # fmt: skip
 
-DOMAIN = Domain("clinic", ("I work at the clinic's reception.", "I'm helping a relative with health care."), build, FUNCTIONS)
+DOMAIN = Domain(
+    "clinic", ("I work at the clinic's reception.", "I'm helping a relative with health care."), build, FUNCTIONS
+)

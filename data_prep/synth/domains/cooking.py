@@ -78,7 +78,7 @@ FUNCTIONS = (
         "scale_recipe", "Scale a recipe to a number of guests.",
         (Param("recipe", RECIPE, "Recipe name"), Param("guests", PEOPLE, "Number of guests")),
         (Return("main_ingredient", TEXT), Return("grams", INTEGER)),
-        asks=("scale {recipe} for {guests} guests", "work out how much I need to make {recipe} for {guests} guests"),
+        asks=("scale {recipe} for {guests} guests", "work out the amounts in {recipe} for {guests} guests"),
         says=("For {guests} guests, {recipe} needs {grams} grams of {main_ingredient}.",), run=scale_recipe,
     ),
     Function(

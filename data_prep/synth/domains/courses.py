@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import DATE, INTEGER, PERSON, TEXT, Names, date_in
+from data_prep.synth.kinds import CLIENT, EVENT_DATE, INTEGER, PERSON, TEXT, Names, date_in
 
 SUBJECTS = ("statistics", "philosophy", "chemistry", "linguistics", "robotics", "astronomy")
 SUBJECT = Kind("Subject", "string", "subject", "{}", lambda rng, s: rng.choice(SUBJECTS))
@@ -60,7 +60,7 @@ FUNCTIONS = (
     Function(
         "get_exam_date", "Get the exam date of a course.",
         (Param("course_code", COURSE, "Course code"),),
-        (Return("exam_date", DATE, ("the exam date of {course_code}",)),),
+        (Return("exam_date", EVENT_DATE, ("the exam date of {course_code}",)),),
         asks=("look up the exam date of {course_code}", "find out when the exam of {course_code} is"),
         says=("The exam of {course_code} is on {exam_date}.",), run=reads("courses", "exam_date"),
     ),
@@ -73,7 +73,7 @@ FUNCTIONS = (
     ),
     Function(
         "find_student", "Find the id of a student by name.",
-        (Param("student_name", PERSON, "Name of the student"),),
+        (Param("student_name", CLIENT, "Name of the student"),),
         (Return("student_id", STUDENT, ("the student {student_name}", "the student named {student_name}")),),
         asks=("find the id of the student {student_name}", "look up the student named {student_name}"),
         says=("The student {student_name} has the id {student_id}.",), run=finds("id_of", "student_id"),

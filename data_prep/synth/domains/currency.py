@@ -81,4 +81,6 @@ FUNCTIONS = (
     ),
 )  # fmt: skip
 
-DOMAIN = Domain("currency", ("I have some money matters to sort out.", "I am preparing a trip abroad."), build, FUNCTIONS)
+DOMAIN = Domain(
+    "currency", ("I have some money matters to sort out.", "I am preparing a trip abroad."), build, FUNCTIONS
+)

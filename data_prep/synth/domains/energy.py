@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, one_of
-from data_prep.synth.kinds import NUMBER, PERSON, Names
+from data_prep.synth.kinds import CLIENT, NUMBER, Names
 
 PROVIDERS = ("Brightgrid", "Volta Nova", "Northwind Power", "Helio")
 PROVIDER = Kind("EnergyProvider", "string", "provider", "{}", lambda rng, s: rng.choice(PROVIDERS))
@@ -39,7 +39,7 @@ def solar_output(state: State, panels: int) -> dict:
 FUNCTIONS = (
     Function(
         "find_meter", "Find the electricity meter of a household.",
-        (Param("household", PERSON, "Name of the householder"),),
+        (Param("household", CLIENT, "Name of the householder"),),
         (Return("meter_no", METER, ("the electricity meter of {household}",)),),
         asks=("find the electricity meter of {household}", "identify the meter that belongs to {household}"),
         says=("The electricity meter of {household} is {meter_no}.",), run=finds("meter_of", "meter_no"),
@@ -67,11 +67,11 @@ FUNCTIONS = (
         says=("The bill for {kilowatt_hours} kilowatt hours at {price_per_kwh} is {bill}.",), run=energy_bill,
     ),
     Function(
-        "get_carbon_footprint", "Get the CO2 emitted for a consumption.",
+        "get_carbon_footprint", "Get the carbon dioxide emitted for a consumption.",
         (Param("kilowatt_hours", KWH, "Consumption in kWh"),),
         (Return("co2_kg", NUMBER),),
-        asks=("compute the carbon footprint of {kilowatt_hours}", "see how much CO2 {kilowatt_hours} cause"),
-        says=("Using {kilowatt_hours} kilowatt hours emits {co2_kg} kilograms of CO2.",), run=carbon_footprint,
+        asks=("compute the carbon footprint of {kilowatt_hours}", "see how much carbon dioxide comes from {kilowatt_hours}"),
+        says=("Using {kilowatt_hours} kilowatt hours emits {co2_kg} kilograms of carbon dioxide.",), run=carbon_footprint,
     ),
     Function(
         "get_solar_output", "Get the yearly output of solar panels in kWh.",

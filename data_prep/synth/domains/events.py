@@ -6,7 +6,7 @@ from random import Random
 
 from data_prep.synth.domains.shop import QUANTITY
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, CITY, DATE, TEXT, Names, date_in
+from data_prep.synth.kinds import CITY, EVENT_DATE, PRICE, TEXT, Names, date_in
 
 VENUES = ("Opera House", "Town Square", "Expo Center", "Lakeside Stage", "Union Theater")
 VENUE = Kind("Venue", "string", "venue", "the {}", lambda rng, s: rng.choice(VENUES))
@@ -27,7 +27,10 @@ def build(rng: Random, names: Names) -> State:
 
 def buy_event_tickets(state: State, event_id: str, tickets: int) -> dict:
     price = known(state["events"], event_id, "event")["entry_price"]
-    return {"purchase_no": f"{state['rng'].randint(10, 99)}/{state['rng'].randint(1000, 9999)}", "total_price": price * tickets}
+    return {
+        "purchase_no": f"{state['rng'].randint(10, 99)}/{state['rng'].randint(1000, 9999)}",
+        "total_price": price * tickets,
+    }
 
 
 FUNCTIONS = (
@@ -41,14 +44,14 @@ FUNCTIONS = (
     Function(
         "get_event_date", "Get the date of an event.",
         (Param("event_id", EVENT, "Event id"),),
-        (Return("event_date", DATE, ("the date of {event_id}",)),),
+        (Return("event_date", EVENT_DATE, ("the date of {event_id}",)),),
         asks=("look up the date of {event_id}", "find out when {event_id} takes place"),
         says=("The date of {event_id} is {event_date}.",), run=reads("events", "event_date"),
     ),
     Function(
         "get_entry_price", "Get the entry price of an event.",
         (Param("event_id", EVENT, "Event id"),),
-        (Return("entry_price", AMOUNT, ("the entry price of {event_id}",)),),
+        (Return("entry_price", PRICE, ("the entry price of {event_id}",)),),
         asks=("check the entry price of {event_id}", "find out how much entry to {event_id} costs"),
         says=("Entry to {event_id} costs {entry_price}.",), run=reads("events", "entry_price"),
     ),
@@ -62,9 +65,10 @@ FUNCTIONS = (
     Function(
         "buy_event_tickets", "Buy tickets for an event.",
         (Param("event_id", EVENT, "Event id"), Param("tickets", QUANTITY, "Number of tickets")),
-        (Return("purchase_no", TEXT), Return("total_price", AMOUNT, ("the cost of {tickets} tickets for {event_id}",))),
-        asks=("buy {tickets} tickets for {event_id}", "get me {tickets} tickets for {event_id}"),
-        says=("Purchase {purchase_no} of {tickets} tickets for {event_id} costs {total_price}.",), run=buy_event_tickets,
+        (Return("purchase_no", TEXT), Return("total_price", PRICE, ("the cost of {tickets} tickets for {event_id}",))),
+        asks=("buy {tickets} tickets for {event_id}", "purchase {tickets} tickets for {event_id}"),
+        says=("Purchase {purchase_no} of {tickets} tickets for {event_id} costs {total_price}.",),
+        run=buy_event_tickets,
     ),
 )  # fmt: skip
 

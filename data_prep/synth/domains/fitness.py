@@ -6,7 +6,7 @@ from random import Random
 
 from data_prep.synth.domains.cooking import CALORIES
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, known
-from data_prep.synth.kinds import DATE, INTEGER, PERSON, TEXT, Names, later
+from data_prep.synth.kinds import CLIENT, EVENT_DATE, INTEGER, TEXT, Names, later
 
 PER_MINUTE = {"rowing": 9, "swimming": 10, "cycling": 8, "hiking": 6, "boxing": 11, "yoga": 4}
 ACTIVITY = Kind("Activity", "string", "activity", "{}", lambda rng, s: rng.choice(list(PER_MINUTE)))
@@ -53,7 +53,7 @@ def book_session(state: State, trainer: str, date: str) -> dict:
 FUNCTIONS = (
     Function(
         "find_gym_member", "Find the member number of a gym member.",
-        (Param("full_name", PERSON, "Full name of the member"),),
+        (Param("full_name", CLIENT, "Full name of the member"),),
         (Return("member_no", MEMBER, ("the gym member {full_name}", "{full_name} from the gym")),),
         asks=("look up the member number of {full_name}", "find the gym membership of {full_name}"),
         says=("{full_name} is gym member {member_no}.",), run=find_gym_member,
@@ -70,7 +70,7 @@ FUNCTIONS = (
         (Param("calories", CALORIES, "Calories to burn"), Param("activity", ACTIVITY, "Name of the activity")),
         (Return("minutes", INTEGER),),
         asks=("work out how many minutes of {activity} burn {calories}",
-              "find out how long I must do {activity} to burn {calories}"),
+              "find out how long one does {activity} to burn {calories}"),
         says=("It takes {minutes} minutes of {activity} to burn {calories} calories.",), run=minutes_to_burn,
     ),
     Function(
@@ -90,7 +90,7 @@ FUNCTIONS = (
     ),
     Function(
         "book_session", "Book a training session with a trainer on a date.",
-        (Param("trainer", TRAINER, "Name of the trainer"), Param("date", DATE, "Date as YYYY-MM-DD")),
+        (Param("trainer", TRAINER, "Name of the trainer"), Param("date", EVENT_DATE, "Date as YYYY-MM-DD")),
         (Return("session_code", TEXT), Return("session_date", TEXT)),
         asks=("book a session with {trainer} on {date}", "arrange a training session with {trainer} for {date}"),
         says=("The session with {trainer} on {date} is booked under code {session_code}.",), run=book_session,

@@ -5,8 +5,20 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.domains.units import DISTANCE
-from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, CITY, DATE, INTEGER, TEXT, Names
+from data_prep.synth.functions import (
+    Domain,
+    Function,
+    Kind,
+    Param,
+    Return,
+    State,
+    ToolError,
+    finds,
+    known,
+    one_of,
+    reads,
+)
+from data_prep.synth.kinds import CITY, EVENT_DATE, INTEGER, PRICE, TEXT, Names
 
 AIRPORT = Kind("AirportCode", "string", "airport", "{}", one_of("airports"))
 FLIGHT = Kind("FlightNumber", "string", "flight", "flight {}", one_of("flights"))
@@ -15,7 +27,12 @@ FLIGHT = Kind("FlightNumber", "string", "flight", "flight {}", one_of("flights")
 def build(rng: Random, names: Names) -> State:
     airport_of = {city: city[:2].upper() + rng.choice("ABDKMRTX") for city in names.cities}
     flights = {f"KX{number}": _flight(rng) for number in rng.sample(range(100, 700), 5)}
-    return {"airport_of": airport_of, "airports": {code: c for c, code in airport_of.items()}, "flights": flights, "rng": rng}
+    return {
+        "airport_of": airport_of,
+        "airports": {code: c for c, code in airport_of.items()},
+        "flights": flights,
+        "rng": rng,
+    }
 
 
 def _flight(rng: Random) -> dict:
@@ -52,7 +69,8 @@ FUNCTIONS = (
     ),
     Function(
         "search_flight", "Search a flight between two airports.",
-        (Param("origin", AIRPORT, "Airport code of origin"), Param("destination", AIRPORT, "Airport code of destination")),
+        (Param("origin", AIRPORT, "Airport code of origin"),
+         Param("destination", AIRPORT, "Airport code of destination")),
         (Return("flight", FLIGHT, ("a flight from {origin} to {destination}",)),),
         asks=("search a flight from {origin} to {destination}", "find a flight going from {origin} to {destination}"),
         says=("Flight {flight} goes from {origin} to {destination}.",), run=search_flight,
@@ -81,15 +99,15 @@ FUNCTIONS = (
     Function(
         "get_flight_price", "Get the ticket cost of a flight.",
         (Param("flight", FLIGHT, "Flight number"),),
-        (Return("ticket_cost", AMOUNT, ("the ticket cost of {flight}",)),),
+        (Return("ticket_cost", PRICE, ("the ticket cost of {flight}",)),),
         asks=("look up the ticket cost of {flight}", "check how much a ticket for {flight} is"),
         says=("A ticket for flight {flight} costs {ticket_cost}.",), run=reads("flights", "ticket_cost"),
     ),
     Function(
         "rebook_flight", "Move a flight booking to a new date.",
-        (Param("flight", FLIGHT, "Flight number"), Param("new_date", DATE, "New date, YYYY-MM-DD")),
+        (Param("flight", FLIGHT, "Flight number"), Param("new_date", EVENT_DATE, "New date, YYYY-MM-DD")),
         (Return("confirmation", TEXT),),
-        asks=("move my booking on {flight} to {new_date}", "rebook me on {flight} for {new_date}"),
+        asks=("move the booking on {flight} to {new_date}", "rebook {flight} for {new_date}"),
         says=("The booking on {flight} is moved to {new_date}, confirmation {confirmation}.",), run=rebook_flight,
     ),
 )  # fmt: skip

@@ -58,7 +58,8 @@ FUNCTIONS = (
         "plants_for_bed", "Count the plants needed to fill a bed.",
         (Param("plant", PLANT, "Plant name"), Param("bed_area", AREA, "Area of the bed in square meters")),
         (Return("plant_count", INTEGER),),
-        asks=("count how many of {plant} fill a bed of {bed_area}", "work out how many of {plant} I need for {bed_area}"),
+        asks=("count how many of {plant} fill a bed of {bed_area}",
+              "work out how many of {plant} are needed for {bed_area}"),
         says=("A bed of {bed_area} square meters takes {plant_count} of {plant}.",), run=plants_for_bed,
     ),
     Function(

@@ -8,8 +8,11 @@ from random import Random
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State
 from data_prep.synth.kinds import Names
 
-LENGTH = Kind("Length", "number", "length", "{} meters", lambda rng, s: rng.choice((rng.randint(2, 40), rng.randint(5, 99) / 2)))
-AREA = Kind("Area", "number", "area", "{} square meters", lambda rng, s: rng.randrange(10, 400))
+LENGTH = Kind(
+    "Length", "number", "length", "{} meters", lambda rng, s: rng.choice((rng.randint(2, 40), rng.randint(2, 40) + 0.5))
+)
+SURFACE = Kind("Surface", "number", "area", "{} square meters", lambda rng, s: rng.randrange(10, 400))
+AREA = Kind("Area", "number", "area", "{} square meters", lambda rng, s: rng.randrange(10, 400), SURFACE)
 VOLUME = Kind("Volume", "number", "volume", "{} cubic meters", lambda rng, s: rng.randrange(5, 300))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, CITY, DATE, INTEGER, Names
+from data_prep.synth.kinds import CITY, EVENT_DATE, INTEGER, PRICE, Names
 
 NAMES = ("Aurora", "Belvedere", "Cedar", "Dorchester", "Emerald", "Fontana", "Grandview", "Harbour")
 HOTEL = Kind("Hotel", "string", "hotel", "the {}", one_of("hotels"))
+RATE = Kind("NightlyRate", "number", "nightly rate", "{}", lambda rng, s: rng.randrange(55, 320, 5), PRICE)
 BOOKING = Kind("BookingRef", "string", "booking", "booking {}", one_of("bookings"))
 NIGHTS = Kind("Nights", "integer", "number of nights", "{} nights", lambda rng, s: rng.randint(2, 12))
 
@@ -54,13 +55,13 @@ FUNCTIONS = (
     Function(
         "get_room_rate", "Get the nightly rate of a hotel.",
         (Param("hotel", HOTEL, "Hotel name"),),
-        (Return("nightly_rate", AMOUNT, ("the nightly rate at {hotel}", "the price of a night at {hotel}")),),
+        (Return("nightly_rate", RATE, ("the nightly rate at {hotel}", "the price of a night at {hotel}")),),
         asks=("check the nightly rate at {hotel}", "find out what a night at {hotel} costs"),
         says=("A night at {hotel} costs {nightly_rate}.",), run=reads("hotels", "nightly_rate"),
     ),
     Function(
         "book_room", "Book a hotel room from a check-in date.",
-        (Param("hotel", HOTEL, "Hotel name"), Param("check_in", DATE, "Check-in date, YYYY-MM-DD")),
+        (Param("hotel", HOTEL, "Hotel name"), Param("check_in", EVENT_DATE, "Check-in date, YYYY-MM-DD")),
         (Return("booking_ref", BOOKING),),
         asks=("book a room at {hotel} from {check_in}", "reserve a room at {hotel} with check-in on {check_in}"),
         says=("A room at {hotel} is booked from {check_in} under {booking_ref}.",), run=book_room,
@@ -74,9 +75,10 @@ FUNCTIONS = (
     ),
     Function(
         "stay_cost", "Work out the cost of a stay from the nightly rate.",
-        (Param("nightly_rate", AMOUNT, "Price per night"), Param("nights", NIGHTS, "Number of nights")),
-        (Return("stay_total", AMOUNT, ("the cost of {nights} at {nightly_rate} a night",)),),
-        asks=("work out the cost of {nights} at {nightly_rate} a night", "calculate what {nights} cost at {nightly_rate}"),
+        (Param("nightly_rate", RATE, "Price per night"), Param("nights", NIGHTS, "Number of nights")),
+        (Return("stay_total", PRICE, ("the cost of {nights} at {nightly_rate} a night",)),),
+        asks=("work out the cost of {nights} at {nightly_rate} a night",
+              "calculate what {nights} cost at {nightly_rate}"),
         says=("At {nightly_rate} a night, {nights} nights cost {stay_total}.",), run=stay_cost,
     ),
 )  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, DATE, PERSON, TEXT, Names, date_in
+from data_prep.synth.kinds import AMOUNT, CLIENT, DATE, PRICE, TEXT, Names, date_in
 
 POLICY = Kind("PolicyNumber", "string", "policy", "policy {}", one_of("policies"))
+DAMAGE = Kind("Damage", "integer", "damage", "{}", lambda rng, s: rng.randrange(150, 5000, 5))
 CLAIM = Kind("ClaimNumber", "integer", "claim", "claim {}", one_of("claims"))
 STATUSES = ("under review", "approved", "waiting for documents", "paid out")
 
@@ -40,7 +41,7 @@ def deductible(state: State, damage: float) -> dict:
 FUNCTIONS = (
     Function(
         "find_policy", "Find the insurance policy of a person.",
-        (Param("insured", PERSON, "Name of the insured person"),),
+        (Param("insured", CLIENT, "Name of the insured person"),),
         (Return("policy_no", POLICY, ("the insurance policy of {insured}",)),),
         asks=("find the insurance policy of {insured}", "look up the policy number of {insured}"),
         says=("The insurance policy of {insured} is {policy_no}.",), run=finds("policy_of", "policy_no"),
@@ -48,7 +49,7 @@ FUNCTIONS = (
     Function(
         "get_premium", "Get the yearly premium of a policy.",
         (Param("policy_no", POLICY, "Policy number"),),
-        (Return("yearly_premium", AMOUNT, ("the yearly premium of {policy_no}",)),),
+        (Return("yearly_premium", PRICE, ("the yearly premium of {policy_no}",)),),
         asks=("check the yearly premium of {policy_no}", "find out what {policy_no} costs a year"),
         says=("The yearly premium of {policy_no} is {yearly_premium}.",), run=reads("policies", "yearly_premium"),
     ),
@@ -61,7 +62,7 @@ FUNCTIONS = (
     ),
     Function(
         "file_claim", "File a claim for a damage on a policy.",
-        (Param("policy_no", POLICY, "Policy number"), Param("damage", AMOUNT, "Cost of the damage")),
+        (Param("policy_no", POLICY, "Policy number"), Param("damage", DAMAGE, "Cost of the damage")),
         (Return("claim_no", CLAIM, ("a new claim of {damage} on {policy_no}",)),),
         asks=("file a claim of {damage} on {policy_no}", "report a damage of {damage} on {policy_no}"),
         says=("Claim {claim_no} over {damage} is filed on {policy_no}.",), run=file_claim,
@@ -75,11 +76,14 @@ FUNCTIONS = (
     ),
     Function(
         "get_deductible", "Get the part of a damage that the customer pays.",
-        (Param("damage", AMOUNT, "Cost of the damage"),),
+        (Param("damage", DAMAGE, "Cost of the damage"),),
         (Return("deductible", AMOUNT, ("the deductible on a damage of {damage}",)),),
-        asks=("work out the deductible on a damage of {damage}", "calculate my own share of a damage of {damage}"),
+        asks=("work out the deductible on a damage of {damage}",
+              "calculate the customer's share of a damage of {damage}"),
         says=("The deductible on a damage of {damage} is {deductible}.",), run=deductible,
     ),
 )  # fmt: skip
 
-DOMAIN = Domain("insurance", ("I am going through my insurance papers.", "There has been some damage."), build, FUNCTIONS)
+DOMAIN = Domain(
+    "insurance", ("I am going through my insurance papers.", "There has been some damage."), build, FUNCTIONS
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, known
-from data_prep.synth.kinds import DATE, INTEGER, NUMBER, PERSON, TEXT, Names, date_in
+from data_prep.synth.kinds import CLIENT, DATE, INTEGER, NUMBER, TEXT, Names, date_in
 
 AUTHORS = ("Dorothea Quill", "Amos Vance", "Ingrid Solberg", "Theo Marchetti", "Beatrix Noor", "Caleb Winslow")
 AUTHOR = Kind("Author", "string", "author", "{}", lambda rng, s: rng.choice(AUTHORS))
@@ -90,7 +90,7 @@ FUNCTIONS = (
     ),
     Function(
         "find_library_card", "Find the library card number of a reader.",
-        (Param("reader", PERSON, "Name of the reader"),),
+        (Param("reader", CLIENT, "Name of the reader"),),
         (Return("card_number", CARD, ("the library card of {reader}",)),),
         asks=("find the library card of {reader}", "look up the library card number of {reader}"),
         says=("The library card of {reader} is number {card_number}.",), run=find_library_card,

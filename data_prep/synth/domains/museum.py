@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import DATE, INTEGER, TEXT, Names, date_in
+from data_prep.synth.kinds import EVENT_DATE, INTEGER, TEXT, Names, date_in
 
 THEMES = ("ancient maps", "deep sea life", "medieval armour", "early computers", "desert nomads")
 EXHIBITS = ("Lines of the World", "Below the Waves", "Steel and Honour", "Thinking Machines", "Sand Roads")
@@ -64,7 +64,7 @@ FUNCTIONS = (
     Function(
         "get_closing_date", "Get the last day of an exhibit.",
         (Param("exhibit", EXHIBIT, "Title of the exhibit"),),
-        (Return("closing_date", DATE, ("the last day of {exhibit}",)),),
+        (Return("closing_date", EVENT_DATE, ("the last day of {exhibit}",)),),
         asks=("see when {exhibit} closes", "determine the last day of {exhibit}"),
         says=('"{exhibit}" closes on {closing_date}.',), run=reads("exhibits", "closing_date"),
     ),
@@ -98,7 +98,7 @@ FUNCTIONS = (
     ),
     Function(
         "invite_visitors", "Send invitations to an exhibit for a day.",
-        (Param("exhibit", EXHIBIT, "Title of the exhibit"), Param("visit_date", DATE, "Date as YYYY-MM-DD")),
+        (Param("exhibit", EXHIBIT, "Title of the exhibit"), Param("visit_date", EVENT_DATE, "Date as YYYY-MM-DD")),
         (Return("invitation", TEXT),),
         asks=("send out invitations to {exhibit} for {visit_date}", "invite visitors to {exhibit} on {visit_date}"),
         says=('Invitation {invitation} to "{exhibit}" is for {visit_date}.',), run=invite_visitors,

@@ -71,10 +71,10 @@ FUNCTIONS = (
         says=('"{song}" has {beats_per_minute} beats per minute.',), run=reads("songs", "beats_per_minute"),
     ),
     Function(
-        "find_playlist", "Find my playlist for a mood.",
+        "find_playlist", "Find the playlist for a mood.",
         (Param("mood", MOOD, "Mood or occasion"),),
-        (Return("playlist_id", PLAYLIST, ("my {mood} playlist",)),),
-        asks=("find my {mood} playlist", "look up my playlist for {mood}"),
+        (Return("playlist_id", PLAYLIST, ("the {mood} playlist", "the playlist for {mood}")),),
+        asks=("find the {mood} playlist", "look up the playlist for {mood}"),
         says=("The {mood} playlist is {playlist_id}.",), run=finds("playlist_for", "playlist_id"),
     ),
     Function(

@@ -6,7 +6,7 @@ from random import Random
 
 from data_prep.synth.domains.units import WEIGHT
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, CITY, PERSON, TEXT, Names
+from data_prep.synth.kinds import CITY, PERSON, PRICE, TEXT, Names
 
 TRACKING = Kind("TrackingNumber", "string", "parcel", "parcel {}", one_of("parcels"))
 
@@ -57,7 +57,7 @@ FUNCTIONS = (
     Function(
         "locate_parcel", "Get the city where a parcel is now.",
         (Param("tracking_no", TRACKING, "Tracking number"),),
-        (Return("current_city", CITY, ("the city where {tracking_no} is now",)),),
+        (Return("current_city", TEXT),),
         asks=("locate {tracking_no}", "find out in which city {tracking_no} is now"),
         says=("Parcel {tracking_no} is in {current_city}.",), run=reads("parcels", "current_city"),
     ),
@@ -71,8 +71,9 @@ FUNCTIONS = (
     Function(
         "get_postage", "Get the postage for a weight to a city.",
         (Param("weight_kg", WEIGHT, "Weight in kilograms"), Param("destination", CITY, "City of destination")),
-        (Return("postage", AMOUNT, ("the postage for {weight_kg} to {destination}",)),),
-        asks=("work out the postage for {weight_kg} to {destination}", "check what sending {weight_kg} to {destination} costs"),
+        (Return("postage", PRICE, ("the postage for {weight_kg} to {destination}",)),),
+        asks=("work out the postage for {weight_kg} to {destination}",
+              "check what sending {weight_kg} to {destination} costs"),
         says=("Sending {weight_kg} kilograms to {destination} costs {postage}.",), run=get_postage,
     ),
     Function(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import INTEGER, NUMBER, PERSON, TEXT, Names
+from data_prep.synth.kinds import CLIENT, INTEGER, NUMBER, TEXT, Names
 
 AREAS = ("Old Harbour", "Castle Square", "North Gate", "Tech Campus", "Cathedral Hill")
 GARAGE_AREA = Kind("ParkingArea", "string", "area", "{}", lambda rng, s: rng.choice(AREAS))
@@ -19,7 +19,10 @@ def build(rng: Random, names: Names) -> State:
         f"G-{number}": {"free_spots": rng.randint(1, 300), "hourly_rate": rng.randint(2, 14) / 2, "max_height_m": 2.1}
         for number in rng.sample(range(10, 99), len(AREAS))
     }
-    plates = [f"{rng.choice('VWX')}{rng.choice('AEU')} {number}" for number in rng.sample(range(1000, 9999), len(names.people))]
+    plates = [
+        f"{rng.choice('VWX')}{rng.choice('AEU')} {number}"
+        for number in rng.sample(range(1000, 9999), len(names.people))
+    ]
     return {
         "garages": garages,
         "garage_in": dict(zip(AREAS, garages, strict=True)),
@@ -58,12 +61,13 @@ FUNCTIONS = (
         "get_parking_fee", "Get the fee for parking some hours in a garage.",
         (Param("garage_id", GARAGE, "Garage id"), Param("hours", HOURS, "Number of hours")),
         (Return("fee", NUMBER),),
-        asks=("calculate the fee for parking {hours} in {garage_id}", "see what {hours} of parking in {garage_id} cost"),
+        asks=("calculate the fee for parking {hours} in {garage_id}",
+              "see what {hours} of parking in {garage_id} cost"),
         says=("Parking for {hours} hours in {garage_id} costs {fee}.",), run=parking_fee,
     ),
     Function(
         "find_vehicle", "Find the number plate of a person's vehicle.",
-        (Param("vehicle_owner", PERSON, "Name of the owner"),),
+        (Param("vehicle_owner", CLIENT, "Name of the owner"),),
         (Return("vehicle_plate", VEHICLE, ("the vehicle of {vehicle_owner}", "the vehicle owned by {vehicle_owner}")),),
         asks=("find the vehicle of {vehicle_owner}", "look up the vehicle owned by {vehicle_owner}"),
         says=("The vehicle of {vehicle_owner} has the plate {vehicle_plate}.",), run=finds("plate_of", "vehicle_plate"),
@@ -72,7 +76,8 @@ FUNCTIONS = (
         "reserve_spot", "Reserve a garage spot for a vehicle.",
         (Param("garage_id", GARAGE, "Garage id"), Param("vehicle_plate", VEHICLE, "Number plate")),
         (Return("permit", TEXT), Return("level", INTEGER)),
-        asks=("reserve a spot in {garage_id} for {vehicle_plate}", "hold a parking spot in {garage_id} for {vehicle_plate}"),
+        asks=("reserve a spot in {garage_id} for {vehicle_plate}",
+              "hold a parking spot in {garage_id} for {vehicle_plate}"),
         says=("Permit {permit} holds a spot for {vehicle_plate} on level {level} of {garage_id}.",), run=reserve_spot,
     ),
 )  # fmt: skip

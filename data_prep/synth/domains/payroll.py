@@ -5,9 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, DATE, INTEGER, PERSON, TEXT, Names
+from data_prep.synth.kinds import EVENT_DATE, INCOME, INTEGER, PERSON, PRICE, TEXT, Names
 
 EMPLOYEE = Kind("EmployeeId", "string", "employee", "employee {}", one_of("employees"))
+SALARY = Kind("Salary", "number", "salary", "{}", lambda rng, s: rng.randrange(2100, 7900, 50), INCOME)
 RAISE = Kind("RaisePercent", "integer", "percentage", "{} percent", lambda rng, s: rng.randint(2, 14))
 
 
@@ -48,7 +49,7 @@ FUNCTIONS = (
     Function(
         "get_salary", "Get the monthly salary of an employee.",
         (Param("employee_id", EMPLOYEE, "Employee id"),),
-        (Return("monthly_salary", AMOUNT, ("the monthly salary of {employee_id}",)),),
+        (Return("monthly_salary", SALARY, ("the monthly salary of {employee_id}",)),),
         asks=("look up the salary of {employee_id}", "check what {employee_id} earns a month"),
         says=("Employee {employee_id} earns {monthly_salary} a month.",), run=reads("employees", "monthly_salary"),
     ),
@@ -57,7 +58,8 @@ FUNCTIONS = (
         (Param("employee_id", EMPLOYEE, "Employee id"),),
         (Return("vacation_days", INTEGER),),
         asks=("check how many vacation days {employee_id} has left", "look up the remaining vacation of {employee_id}"),
-        says=("Employee {employee_id} has {vacation_days} vacation days left.",), run=reads("employees", "vacation_days"),
+        says=("Employee {employee_id} has {vacation_days} vacation days left.",),
+        run=reads("employees", "vacation_days"),
     ),
     Function(
         "get_manager", "Get the manager of an employee.",
@@ -68,23 +70,24 @@ FUNCTIONS = (
     ),
     Function(
         "income_tax", "Get the income tax on an income.",
-        (Param("income", AMOUNT, "Income"),),
-        (Return("tax", AMOUNT, ("the income tax on {income}",)),),
+        (Param("income", SALARY, "Income"),),
+        (Return("tax", PRICE, ("the income tax on {income}",)),),
         asks=("calculate the income tax on {income}", "work out how much income tax {income} means"),
         says=("The income tax on {income} is {tax}.",), run=income_tax,
     ),
     Function(
         "apply_raise", "Raise an income by some percent.",
-        (Param("income", AMOUNT, "Income before the raise"), Param("percent", RAISE, "Raise in percent")),
-        (Return("new_income", AMOUNT, ("{income} after a raise of {percent}",)),),
+        (Param("income", SALARY, "Income before the raise"), Param("percent", RAISE, "Raise in percent")),
+        (Return("new_income", SALARY, ("{income} after a raise of {percent}",)),),
         asks=("raise {income} by {percent}", "calculate {income} after a raise of {percent}"),
         says=("After a raise of {percent} percent, {income} becomes {new_income}.",), run=apply_raise,
     ),
     Function(
         "request_leave", "Request leave for an employee from a day.",
-        (Param("employee_id", EMPLOYEE, "Employee id"), Param("first_day", DATE, "First day, YYYY-MM-DD")),
+        (Param("employee_id", EMPLOYEE, "Employee id"), Param("first_day", EVENT_DATE, "First day, YYYY-MM-DD")),
         (Return("leave_request", TEXT),),
-        asks=("request leave for {employee_id} from {first_day}", "put in a leave request for {employee_id} from {first_day}"),
+        asks=("request leave for {employee_id} from {first_day}",
+              "put in a leave request for {employee_id} from {first_day}"),
         says=("Leave for {employee_id} from {first_day} is requested as {leave_request}.",), run=request_leave,
     ),
 )  # fmt: skip

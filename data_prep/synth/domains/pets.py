@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import CITY, DATE, INTEGER, PERSON, TEXT, Names, date_in
+from data_prep.synth.kinds import CITY, CLIENT, DATE, INTEGER, TEXT, Names, date_in
 
 SPECIES = ("dog", "cat", "rabbit", "parrot", "hamster")
 CHIP = Kind("ChipNumber", "integer", "pet", "pet {}", one_of("pets"))
@@ -56,8 +56,9 @@ def vaccination_reminder(state: State, pet_owner: str, due: str) -> dict:
 FUNCTIONS = (
     Function(
         "find_pet", "Find the chip number of an owner's pet.",
-        (Param("pet_owner", PERSON, "Name of the pet's owner"),),
-        (Return("chip", CHIP, ("the pet of {pet_owner}", "the pet that belongs to {pet_owner}")), Return("species", TEXT)),
+        (Param("pet_owner", CLIENT, "Name of the pet's owner"),),
+        (Return("chip", CHIP, ("the pet of {pet_owner}", "the pet that belongs to {pet_owner}")),
+         Return("species", TEXT)),
         asks=("find the pet of {pet_owner}", "identify the pet that belongs to {pet_owner}"),
         says=("The pet of {pet_owner} is a {species} with chip {chip}.",), run=find_pet,
     ),
@@ -105,7 +106,7 @@ FUNCTIONS = (
     ),
     Function(
         "set_vaccination_reminder", "Remind an owner of a vaccination date.",
-        (Param("pet_owner", PERSON, "Name of the pet's owner"), Param("due", DATE, "Date as YYYY-MM-DD")),
+        (Param("pet_owner", CLIENT, "Name of the pet's owner"), Param("due", DATE, "Date as YYYY-MM-DD")),
         (Return("reminder_no", INTEGER),),
         asks=("remind {pet_owner} of the vaccination on {due}", "set a vaccination reminder for {pet_owner} on {due}"),
         says=("Reminder {reminder_no} for {pet_owner} is set for {due}.",), run=vaccination_reminder,

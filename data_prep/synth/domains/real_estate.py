@@ -5,15 +5,16 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.domains.banking import YEARS
-from data_prep.synth.domains.geometry import AREA
+from data_prep.synth.domains.geometry import SURFACE
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import DATE, NUMBER, PERSON, TEXT, Names
+from data_prep.synth.kinds import AMOUNT, EVENT_DATE, NUMBER, PERSON, TEXT, Names
 
 DISTRICTS = ("Old Mill", "Riverside", "Hillcrest", "Station Quarter", "Westpark")
 STREETS = ("oak-lane", "mill-road", "elm-court", "dock-street", "rose-hill")
 DISTRICT = Kind("HomeDistrict", "string", "district", "{}", lambda rng, s: rng.choice(DISTRICTS))
 LISTING = Kind("Listing", "string", "listing", "listing {}", one_of("listings"))
-PRICE = Kind("HomePrice", "integer", "price", "{}", lambda rng, s: rng.randrange(120000, 600000, 1000))
+HOME_PRICE = Kind("HomePrice", "integer", "price", "{}", lambda rng, s: rng.randrange(120000, 600000, 1000), AMOUNT)
+HOME_AREA = Kind("HomeArea", "number", "floor area", "{} square meters", lambda rng, s: rng.randint(45, 230), SURFACE)
 
 
 def build(rng: Random, names: Names) -> State:
@@ -53,14 +54,14 @@ FUNCTIONS = (
     Function(
         "get_asking_price", "Get the asking price of a home.",
         (Param("listing", LISTING, "Listing name"),),
-        (Return("asking_price", PRICE, ("the asking price of {listing}",)),),
+        (Return("asking_price", HOME_PRICE, ("the asking price of {listing}",)),),
         asks=("check the asking price of {listing}", "find out how much the seller wants for {listing}"),
         says=("The asking price of {listing} is {asking_price}.",), run=reads("listings", "asking_price"),
     ),
     Function(
         "get_floor_area", "Get the floor area of a home in square meters.",
         (Param("listing", LISTING, "Listing name"),),
-        (Return("floor_area", AREA, ("the floor area of {listing}", "the size of {listing}")),),
+        (Return("floor_area", HOME_AREA, ("the floor area of {listing}", "the size of {listing}")),),
         asks=("look up the floor area of {listing}", "find out how big {listing} is"),
         says=("The home {listing} has {floor_area} square meters.",), run=reads("listings", "floor_area"),
     ),
@@ -73,15 +74,16 @@ FUNCTIONS = (
     ),
     Function(
         "mortgage_payment", "Get the monthly payment on a home's price.",
-        (Param("price", PRICE, "Price of the home"), Param("years", YEARS, "Duration in years")),
+        (Param("price", HOME_PRICE, "Price of the home"), Param("years", YEARS, "Duration in years")),
         (Return("monthly_payment", NUMBER),),
         asks=("work out the monthly mortgage payment for {price} over {years}",
-              "calculate what I pay a month if I borrow for {price} over {years}"),
+              "calculate the monthly mortgage rate on {price} over {years}"),
         says=("A home at {price} costs {monthly_payment} a month over {years} years.",), run=mortgage_payment,
     ),
     Function(
         "price_per_area", "Get the price per square meter of a home.",
-        (Param("price", PRICE, "Price of the home"), Param("floor_area", AREA, "Floor area in square meters")),
+        (Param("price", HOME_PRICE, "Price of the home"),
+         Param("floor_area", HOME_AREA, "Floor area in square meters")),
         (Return("price_per_square_meter", NUMBER),),
         asks=("calculate the price per square meter for {price} and {floor_area}",
               "work out the square meter price given {price} and {floor_area}"),
@@ -90,7 +92,7 @@ FUNCTIONS = (
     ),
     Function(
         "schedule_viewing", "Schedule a viewing of a home.",
-        (Param("listing", LISTING, "Listing name"), Param("viewing_date", DATE, "Date, YYYY-MM-DD")),
+        (Param("listing", LISTING, "Listing name"), Param("viewing_date", EVENT_DATE, "Date, YYYY-MM-DD")),
         (Return("viewing_code", TEXT),),
         asks=("arrange a viewing of {listing} on {viewing_date}", "schedule a visit to {listing} for {viewing_date}"),
         says=("The viewing of {listing} on {viewing_date} has the code {viewing_code}.",), run=schedule_viewing,

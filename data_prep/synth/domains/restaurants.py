@@ -6,12 +6,15 @@ from random import Random
 
 from data_prep.synth.domains.cooking import PEOPLE
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, CITY, NUMBER, TEXT, Names
+from data_prep.synth.kinds import CITY, NUMBER, PRICE, TEXT, Names
 
 CUISINES = ("Thai", "Greek", "Mexican", "Ethiopian", "Korean", "Lebanese")
 CUISINE = Kind("Cuisine", "string", "cuisine", "{}", lambda rng, s: rng.choice(CUISINES))
 RESTAURANT = Kind("RestaurantId", "string", "restaurant", "restaurant {}", one_of("restaurants"))
-CLOCK = Kind("ClockTime", "string", "time", "{}", lambda rng, s: f"{rng.randint(12, 21)}:{rng.choice(('00', '15', '30', '45'))}")
+CLOCK = Kind(
+    "ClockTime", "string", "time", "{}", lambda rng, s: f"{rng.randint(12, 21)}:{rng.choice(('00', '15', '30', '45'))}"
+)
+BILL = Kind("RestaurantBill", "number", "bill", "{}", lambda rng, s: rng.randint(20, 240) + 0.5, PRICE)
 PERCENT = Kind("TipPercent", "integer", "percentage", "{} percent", lambda rng, s: rng.choice((8, 12, 15, 18)))
 
 
@@ -49,14 +52,14 @@ FUNCTIONS = (
     Function(
         "find_restaurant", "Find a restaurant of a cuisine in a city.",
         (Param("cuisine", CUISINE, "Kind of cuisine"), Param("city", CITY, "City name")),
-        (Return("restaurant_id", RESTAURANT, ("a {cuisine} restaurant in {city}", "the best {cuisine} place in {city}")),),
+        (Return("restaurant_id", RESTAURANT, ("a {cuisine} restaurant in {city}", "a {cuisine} place in {city}")),),
         asks=("find a {cuisine} restaurant in {city}", "pick a {cuisine} place to eat in {city}"),
         says=("A {cuisine} restaurant in {city} is {restaurant_id}.",), run=find_restaurant,
     ),
     Function(
         "get_average_bill", "Get the average bill per person of a restaurant.",
         (Param("restaurant_id", RESTAURANT, "Restaurant id"),),
-        (Return("average_bill", AMOUNT, ("the average bill at {restaurant_id}",)),),
+        (Return("average_bill", BILL, ("the average bill at {restaurant_id}",)),),
         asks=("look up the average bill at {restaurant_id}", "check what a meal at {restaurant_id} costs on average"),
         says=("The average bill at {restaurant_id} is {average_bill}.",), run=reads("restaurants", "average_bill"),
     ),
@@ -73,21 +76,21 @@ FUNCTIONS = (
          Param("time", CLOCK, "Time as HH:MM")),
         (Return("reservation_code", TEXT),),
         asks=("reserve a table for {guests} guests at {restaurant_id} at {time}",
-              "get us a table at {restaurant_id} for {guests} people at {time}"),
+              "hold a table at {restaurant_id} for {guests} people at {time}"),
         says=("A table for {guests} at {restaurant_id} at {time} is reserved as {reservation_code}.",),
         run=reserve_table,
     ),
     Function(
         "split_bill", "Split an amount evenly among guests.",
-        (Param("amount", AMOUNT, "Amount to split"), Param("guests", PEOPLE, "Number of guests")),
-        (Return("share", AMOUNT, ("each share of {amount} split among {guests} guests",)),),
+        (Param("amount", PRICE, "Amount to split"), Param("guests", PEOPLE, "Number of guests")),
+        (Return("share", PRICE, ("each share of {amount} split among {guests} guests",)),),
         asks=("split {amount} among {guests} guests", "divide {amount} evenly between {guests} people"),
         says=("Split among {guests} guests, {amount} is {share} each.",), run=split_bill,
     ),
     Function(
         "add_tip", "Add a tip to an amount.",
-        (Param("amount", AMOUNT, "Amount before the tip"), Param("percent", PERCENT, "Tip in percent")),
-        (Return("total_with_tip", AMOUNT, ("{amount} plus a tip of {percent}",)),),
+        (Param("amount", BILL, "Amount before the tip"), Param("percent", PERCENT, "Tip in percent")),
+        (Return("total_with_tip", PRICE, ("{amount} plus a tip of {percent}",)),),
         asks=("add a tip of {percent} to {amount}", "work out {amount} plus a tip of {percent}"),
         says=("With a tip of {percent} percent, {amount} becomes {total_with_tip}.",), run=add_tip,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, known
-from data_prep.synth.kinds import AMOUNT, DATE, INTEGER, NUMBER, Names, date_in
+from data_prep.synth.kinds import DATE, INTEGER, NUMBER, PRICE, Names, date_in
 
 CATEGORIES = ("garden", "kitchen", "camping", "office", "cycling", "toys")
 PRODUCT = Kind("ProductId", "string", "product", "product {}", lambda rng, s: rng.choice(list(s["products"])))
@@ -69,7 +69,7 @@ FUNCTIONS = (
     Function(
         "get_product_price", "Get the price of a product.",
         (Param("product_id", PRODUCT, "Product id"),),
-        (Return("price", AMOUNT, ("the price of {product_id}", "the cost of {product_id}")),),
+        (Return("price", PRICE, ("the price of {product_id}", "the cost of {product_id}")),),
         asks=("look up the price of {product_id}", "find out how much {product_id} costs"),
         says=("Product {product_id} costs {price}.",), run=get_product_price,
     ),
@@ -83,7 +83,8 @@ FUNCTIONS = (
     Function(
         "place_order", "Order a quantity of a product.",
         (Param("product_id", PRODUCT, "Product id"), Param("quantity", QUANTITY, "Number of units")),
-        (Return("order_id", ORDER, ("an order for {quantity} units of {product_id}",)), Return("total", AMOUNT)),
+        (Return("order_id", ORDER, ("an order for {quantity} units of {product_id}",)),
+         Return("total", PRICE, ("the total of an order for {quantity} units of {product_id}",))),
         asks=("order {quantity} units of {product_id}", "place an order for {quantity} units of {product_id}"),
         says=("Order {order_id} for {quantity} units of {product_id} comes to {total}.",), run=place_order,
     ),

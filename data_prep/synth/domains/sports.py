@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from random import Random
 
-from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, finds, known, one_of, reads
-from data_prep.synth.kinds import CITY, DATE, INTEGER, PERSON, Names, date_in
+from data_prep.synth.functions import (
+    Domain,
+    Function,
+    Kind,
+    Param,
+    Return,
+    State,
+    ToolError,
+    finds,
+    known,
+    one_of,
+    reads,
+)
+from data_prep.synth.kinds import EVENT_DATE, INTEGER, TEXT, Names, date_in
 
 ANIMALS = ("Falcons", "Bears", "Sharks", "Wolves", "Tigers")
+HOME = Kind("HomeCity", "string", "city", "{}", lambda rng, s: rng.choice(s["names"].cities))
 TEAM = Kind("Team", "string", "team", "the {}", one_of("teams"))
 
 
@@ -37,7 +50,7 @@ def head_to_head(state: State, team_a: str, team_b: str) -> dict:
 FUNCTIONS = (
     Function(
         "find_team", "Find the team of a city.",
-        (Param("home_city", CITY, "Home city of the team"),),
+        (Param("home_city", HOME, "Home city of the team"),),
         (Return("team", TEAM, ("the team from {home_city}", "the local team of {home_city}")),),
         asks=("find the team from {home_city}", "look up the local team of {home_city}"),
         says=("The team from {home_city} is called {team}.",), run=finds("team_of", "team"),
@@ -45,14 +58,14 @@ FUNCTIONS = (
     Function(
         "get_next_match", "Get the date of a team's next match.",
         (Param("team", TEAM, "Team name"),),
-        (Return("match_date", DATE, ("the next match day of {team}",)),),
+        (Return("match_date", EVENT_DATE, ("the next match day of {team}",)),),
         asks=("check when {team} play next", "look up the next match day of {team}"),
         says=("The next match of {team} is on {match_date}.",), run=reads("teams", "match_date"),
     ),
     Function(
         "get_captain", "Get the captain of a team.",
         (Param("team", TEAM, "Team name"),),
-        (Return("captain", PERSON, ("the captain of {team}",)),),
+        (Return("captain", TEXT),),
         asks=("find out who captains {team}", "look up the captain of {team}"),
         says=("The captain of {team} is {captain}.",), run=reads("teams", "captain"),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
-from data_prep.synth.kinds import AMOUNT, DATE, NUMBER, PERSON, Names, date_in
+from data_prep.synth.kinds import DATE, NUMBER, PERSON, PRICE, Names, date_in
 
 PLANS = ("Flex 20", "Max 60", "Basic 5", "Family 100")
 PHONE = Kind("PhoneNumber", "string", "phone number", "phone number {}", one_of("lines"))
@@ -62,7 +62,7 @@ FUNCTIONS = (
     Function(
         "get_plan_price", "Get the monthly price of a phone plan.",
         (Param("plan", PLAN, "Plan name"),),
-        (Return("monthly_price", AMOUNT, ("the monthly price of {plan}",)),),
+        (Return("monthly_price", PRICE, ("the monthly price of {plan}",)),),
         asks=("check the monthly price of {plan}", "find out what {plan} costs a month"),
         says=("The {plan} plan costs {monthly_price} a month.",), run=finds("price_of", "monthly_price"),
     ),
@@ -83,7 +83,7 @@ FUNCTIONS = (
     Function(
         "change_plan", "Move a phone number to another plan.",
         (Param("phone", PHONE, "Phone number"), Param("plan", PLAN, "Name of the new plan")),
-        (Return("monthly_fee", AMOUNT),),
+        (Return("monthly_fee", PRICE),),
         asks=("switch {phone} to {plan}", "move {phone} over to {plan}"),
         says=("Phone number {phone} is now on {plan} for {monthly_fee} a month.",), run=change_plan,
     ),

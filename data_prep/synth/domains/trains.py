@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, known
-from data_prep.synth.kinds import AMOUNT, CITY, INTEGER, PERSON, TEXT, Names
+from data_prep.synth.kinds import CITY, INCOME, INTEGER, PERSON, PRICE, TEXT, Names
 
 STATION = Kind("StationCode", "string", "station", "station {}", lambda rng, s: rng.choice(list(s["city_of"])))
 TRAIN = Kind("TrainNumber", "string", "train", "train {}", lambda rng, s: rng.choice(list(s["trains"])))
@@ -27,7 +27,12 @@ def build(rng: Random, names: Names) -> State:
 
 def _train(rng: Random) -> dict:
     clock = f"{rng.randint(6, 22):02d}:{rng.choice((0, 10, 15, 25, 40, 50)):02d}"
-    return {"departure": clock, "platform": rng.randint(1, 19), "seats": rng.randint(3, 90), "fare": rng.randint(12, 99)}
+    return {
+        "departure": clock,
+        "platform": rng.randint(1, 19),
+        "seats": rng.randint(3, 90),
+        "fare": rng.randint(12, 99),
+    }
 
 
 def find_station(state: State, city: str) -> dict:
@@ -78,7 +83,8 @@ FUNCTIONS = (
     ),
     Function(
         "find_train", "Find the next train between two stations.",
-        (Param("from_station", STATION, "Departure station code"), Param("to_station", STATION, "Arrival station code")),
+        (Param("from_station", STATION, "Departure station code"),
+         Param("to_station", STATION, "Arrival station code")),
         (Return("train_no", TRAIN, ("the next train from {from_station} to {to_station}",)), Return("departure", TEXT)),
         asks=("find the next train from {from_station} to {to_station}",
               "look up the next train going from {from_station} to {to_station}"),
@@ -94,7 +100,7 @@ FUNCTIONS = (
     Function(
         "get_train_fare", "Get the fare of a train.",
         (Param("train_no", TRAIN, "Train number"),),
-        (Return("fare", AMOUNT, ("the fare for {train_no}", "the ticket price of {train_no}")),),
+        (Return("fare", PRICE, ("the fare for {train_no}", "the ticket price of {train_no}")),),
         asks=("look up the fare for {train_no}", "check how much {train_no} costs"),
         says=("The fare for train {train_no} is {fare}.",), run=get_train_fare,
     ),
@@ -108,7 +114,7 @@ FUNCTIONS = (
     Function(
         "refund_ticket", "Cancel a train ticket and refund it.",
         (Param("ticket_id", TICKET, "Ticket id"),),
-        (Return("refund", AMOUNT, ("the refund for {ticket_id}", "the money back for {ticket_id}")),),
+        (Return("refund", INCOME, ("the refund for {ticket_id}", "the money back for {ticket_id}")),),
         asks=("cancel {ticket_id} and get the refund", "have {ticket_id} refunded"),
         says=("Ticket {ticket_id} is cancelled and {refund} is refunded.",), run=refund_ticket,
     ),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from data_prep.synth.domains.geometry import AREA, VOLUME
+from data_prep.synth.domains.geometry import SURFACE, VOLUME
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State
 from data_prep.synth.kinds import NUMBER, Names
 
 DISTANCE = Kind("Kilometers", "number", "distance", "{} kilometers", lambda rng, s: rng.randrange(12, 900))
 MILES = Kind("Miles", "number", "number of miles", "{} miles", lambda rng, s: rng.randrange(8, 600))
-WEIGHT = Kind("Kilograms", "number", "weight", "{} kilograms", lambda rng, s: rng.randint(4, 180) / 2)
+WEIGHT = Kind(
+    "Kilograms", "number", "weight", "{} kilograms", lambda rng, s: rng.randint(4, 90) + rng.choice((0.2, 0.5))
+)
 LITERS = Kind("Liters", "number", "number of liters", "{} liters", lambda rng, s: rng.randrange(5, 400, 5))
 
 
@@ -48,7 +50,7 @@ FUNCTIONS = (
     ),
     Function(
         "square_meters_to_square_feet", "Convert square meters to square feet.",
-        (Param("square_meters", AREA, "Area in square meters"),),
+        (Param("square_meters", SURFACE, "Area in square meters"),),
         (Return("square_feet", NUMBER),),
         asks=("convert {square_meters} to square feet", "express {square_meters} in square feet"),
         says=("{square_meters} square meters are {square_feet} square feet.",), run=times(10.76391, "square_feet"),

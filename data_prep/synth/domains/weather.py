@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, known
-from data_prep.synth.kinds import CITY, DATE, INTEGER, TEXT, Names, date_in
+from data_prep.synth.kinds import CITY, DATE, EVENT_DATE, INTEGER, TEXT, Names, date_in
 
 CLOTHES = {
     "light rain": "a raincoat",
@@ -89,7 +89,7 @@ FUNCTIONS = (
     Function(
         "find_driest_day", "Find the driest day of the year in a city.",
         (Param("city", CITY, "City name"),),
-        (Return("driest_date", DATE, ("the driest day of the year in {city}",)),),
+        (Return("driest_date", EVENT_DATE, ("the driest day of the year in {city}",)),),
         asks=("find the driest day of the year in {city}", "work out which day is the driest in {city}"),
         says=("The driest day in {city} is {driest_date}.",), run=find_driest_day,
     ),

@@ -13,7 +13,8 @@ TRANSLATIONS = {
     "hot": ("caliente", "heiß", "caldo"), "light": ("luz", "hell", "luce"), "late": ("tarde", "spät", "tardi"),
     "full": ("lleno", "voll", "pieno"), "strong": ("fuerte", "stark", "forte"), "wide": ("ancho", "breit", "largo"),
     "cold": ("frío", "kalt", "freddo"), "dark": ("oscuro", "dunkel", "scuro"), "early": ("temprano", "früh", "presto"),
-    "empty": ("vacío", "leer", "vuoto"), "weak": ("débil", "schwach", "debole"), "narrow": ("estrecho", "eng", "stretto"),
+    "empty": ("vacío", "leer", "vuoto"), "weak": ("débil", "schwach", "debole"),
+    "narrow": ("estrecho", "eng", "stretto"),
 }  # fmt: skip
 WORD = Kind("Word", "string", "word", 'the word "{}"', lambda rng, s: rng.choice(list(OPPOSITES)))
 LANGUAGE = Kind("Language", "string", "language", "{}", lambda rng, s: rng.choice(LANGUAGES))

@@ -1,0 +1,116 @@
+"""`python -m data_prep.synth.verify rows.jsonl`: prove every row of a synthetic BUTTON file from its text alone.
+
+Nothing of the composition is used: tools are read from the system prompt, calls from the assistant's text. Each call is
+executed again on a fresh world and compared; each argument must stand in the user's message or in an earlier result;
+each number in a thought or an answer must have been seen by then.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from data_prep.synth.functions import ToolError
+from data_prep.synth.world import World
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+TOOLS = re.compile(r"<tool>\n(.*)\n</tool>", re.DOTALL)
+TURN = re.compile(r"(.*?)<(call|final)>(.*)</\2>", re.DOTALL)
+OFF = "You should call one function at a time"
+MIN_TOOLS, MIN_CALLS, MAX_CALLS = 4, 2, 4
+
+
+def check_row(row: dict[str, Any]) -> list[str]:
+    """Everything that is wrong with an exported row; an empty list for a sound one."""
+    system, user, *turns = row["messages"]
+    tools = {tool["name"]: tool for tool in json.loads(TOOLS.search(system["content"]).group(1))}
+    one_at_a_time = OFF in system["content"]
+    problems = _check_prompt(tools, user["content"])
+    world = World(row["meta"]["world"], row["meta"]["split"])
+    seen = user["content"]
+    values: list[Any] = []
+    called = 0
+    for turn, result in zip(turns[::2], [*turns[1::2], None], strict=True):
+        match = TURN.fullmatch(turn["content"])
+        if turn["role"] != "assistant" or match is None or (match.group(2) == "final") != (result is None):
+            return [*problems, f"not a call with results, nor an answer at the end: {turn['content'][:80]!r}"]
+        thought, _, action = match.groups()
+        problems += [f"number from nowhere in {thought!r}: {n}" for n in _unseen(thought, seen)]
+        if result is None:
+            problems += [f"number from nowhere in the answer: {n}" for n in _unseen(action, seen)]
+            break
+        calls = json.loads(action)
+        called += len(calls)
+        if one_at_a_time and len(calls) > 1:
+            problems.append(f"{len(calls)} calls in one turn under the one-at-a-time sentence")
+        for call in calls:
+            problems += _check_call(call, tools, seen, values)
+        executed = _execute(world, calls)
+        if json.loads(result["content"]) != executed:
+            problems.append(f"executed again: {executed}; the row says {result['content']}")
+        seen += " " + result["content"]
+        values += [value for entry in json.loads(result["content"]) for value in entry["results"].values()]
+    if not MIN_CALLS <= called <= MAX_CALLS:
+        problems.append(f"{called} calls")
+    return problems
+
+
+def _check_prompt(tools: dict[str, Any], user: str) -> list[str]:
+    problems = [f"the request names the tool {name}" for name in tools if name in user]
+    if len(tools) < MIN_TOOLS:
+        problems.append(f"only {len(tools)} tools")
+    return problems
+
+
+def _check_call(call: dict[str, Any], tools: dict[str, Any], seen: str, values: list[Any]) -> list[str]:
+    tool = tools.get(call["name"])
+    if tool is None:
+        return [f"{call['name']} is not in the tool list"]
+    schema = {
+        "type": "object",
+        "properties": tool["parameters"],
+        "required": tool["required"],
+        "additionalProperties": False,
+    }
+    problems = [
+        f"{call['name']}: {error.message}" for error in Draft202012Validator(schema).iter_errors(call["arguments"])
+    ]
+    for name, value in call["arguments"].items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        given = re.search(rf"(?<![\w.]){re.escape(text)}(?![\w]|\.\d)", seen)
+        if given is None and value not in values:
+            problems.append(f"{call['name']}: {name}={value!r} comes from nowhere")
+    return problems
+
+
+def _execute(world: World, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    try:
+        return [{**call, "results": world.call(call["name"], call["arguments"])} for call in calls]
+    except ToolError as error:
+        return [{"error": str(error)}]
+
+
+def _unseen(text: str, seen: str) -> set[str]:
+    return set(NUMBER.findall(text)) - set(NUMBER.findall(seen))
+
+
+def main(argv: list[str]) -> int:
+    """Check a file; prints the first problems and the count, exit status 1 where there is any."""
+    rows = bad = 0
+    with open(argv[0], encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            rows += 1
+            problems = check_row(json.loads(line))
+            bad += bool(problems)
+            if problems and bad <= 10:
+                print(f"{argv[0]}:{number}: {'; '.join(problems)}", file=sys.stderr)
+    print(f"{rows - bad} of {rows} rows proven")
+    return 1 if bad or not rows else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
