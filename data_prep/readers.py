@@ -167,7 +167,7 @@ class _JsonList:
             except (ValueError, RecursionError) as error:
                 raise self.broken(str(error), self.at) from error
             length = end - self.at
-            if end == len(self.buffer) and self.read_more():
+            if isinstance(value, (int, float)) and end + len(".e+") >= len(self.buffer) and self.read_more():
                 continue  # a number may go on in the next chunk
             self.at += length
             self.rows += 1
