@@ -42,6 +42,9 @@ REASONS = {
     "template_raises": "the chat template raised an error on this dialogue",
     "template_drops_tools": "the chat template does not show the tool list",
     "template_drops_call": "the chat template does not show a call as it is",
+    "template_drops_thought": "the chat template does not show the thought beside a call",
+    "template_drops_results": "the chat template does not show a tool result, or in another order",
+    "no_call_parser": "no parser can be derived from how the chat template writes calls",
     "template_alters_text": "the chat template shows other text than was given",
     "turn_not_located": "the turn cannot be told from the text around it",
     "no_stop_token": "the template ends the turn with no control token",
@@ -119,7 +122,7 @@ class Encoder:
         self.template = Template(tokenizer, read_template(chat_template), template_kwargs)
         self.lens = Lens(self.template)
         self.formats = probe(self.lens)
-        lossless = self.formats.native_reason is None
+        lossless = self.formats.lossy is None
         self.tool_format: Literal["native", "button"] = (
             ("native" if lossless else "button") if tool_format == "auto" else tool_format
         )
@@ -156,7 +159,7 @@ class Encoder:
         """What decides the ids, for manifests: format, template, adaptations, stop tokens."""
         return {
             "tool_format": self.tool_format,
-            "native_reason": self.formats.native_reason,
+            "native_loses": self.formats.lossy.reason if self.formats.lossy else None,
             "history": self.history,
             "control_text": self.control_text,
             "template_kwargs": self.template.kwargs,
@@ -231,8 +234,9 @@ class Encoder:
         if self.tool_format == "button":
             _check_button(dialogue)
         elif dialogue.tools and self.formats.native.syntax is None:
-            code = "template_drops_tools" if "tool list" in str(self.formats.native_reason) else "template_drops_call"
-            raise RejectedDialogue(code, f"{self.formats.native_reason}; use tool_format: button")
+            lossy = self.formats.lossy
+            code, reason = (lossy.code, lossy.reason) if lossy else ("no_call_parser", "")
+            raise RejectedDialogue(code, f"{reason}; use tool_format: button")
         found = self.control_text_in(dialogue)
         if found is not None and self.control_text == "reject":
             raise RejectedDialogue(
@@ -271,7 +275,8 @@ class Encoder:
                     message, content=self.format.content_of(message), thinking=self.format.thinking_of(message)
                 )
         except UnlocatedPart as error:
-            raise RejectedDialogue("template_alters_text", str(error)) from error
+            dropped = message.tool_calls and message.content.strip() not in turn.body
+            raise RejectedDialogue("template_drops_thought" if dropped else "template_alters_text", str(error)) from error
         except button.TurnParseError as error:
             raise RejectedDialogue("not_parsed_back", f"{error.code}: {error.message}") from error
         if not same_turn(read, wanted):

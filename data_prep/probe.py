@@ -108,12 +108,22 @@ def _common_prefix(a: str, b: str) -> int:
     return low
 
 
+class Lossy(ValueError):
+    """What the template loses of a native call; `depth` orders reasons by how far the probes came."""
+
+    def __init__(self, depth: int, code: str, reason: str):
+        super().__init__(reason)
+        self.depth = depth
+        self.code = code
+        self.reason = reason
+
+
 class Formats(NamedTuple):
-    """Both formats for one template; `native` is None, or lossy, for the reason in `native_reason`."""
+    """Both formats for one template; `lossy` says what native loses, None where it is proven loss-free."""
 
     native: NativeFormat
     button: ButtonFormat
-    native_reason: str | None
+    lossy: Lossy | None
     stops: tuple[str, ...]
 
 
@@ -122,11 +132,11 @@ def probe(lens: Lens) -> Formats:
     base = Adaptations(fold_system=not _carries_system(lens))
     key, markup = _plain_markup(lens)
     base = base._replace(thinking_key=key)
-    native, reason, native_stop = _probe_native(lens, base, markup)
+    native, lossy, native_stop = _probe_native(lens, base, markup)
     button_format, button_stop = _probe_button(lens, base, markup)
     answer = lens.turn(_user(), {"role": "assistant", "content": t.ANSWER}, None).stop
-    stops = dict.fromkeys([answer, button_stop if reason else native_stop or answer])
-    return Formats(native, button_format, reason, tuple(stops))
+    stops = dict.fromkeys([answer, button_stop if lossy else native_stop or answer])
+    return Formats(native, button_format, lossy, tuple(stop for stop in stops if stop))
 
 
 def _user() -> Messages:
@@ -225,17 +235,9 @@ def _tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": "qztool", "parameters": schema}}
 
 
-class Lossy(ValueError):
-    """What the template loses of a native call; `depth` orders reasons by how far the probes came."""
-
-    def __init__(self, depth: int, reason: str):
-        super().__init__(reason)
-        self.depth = depth
-
-
-def _probe_native(lens: Lens, base: Adaptations, markup: Markup) -> tuple[NativeFormat, str | None, str | None]:
+def _probe_native(lens: Lens, base: Adaptations, markup: Markup) -> tuple[NativeFormat, Lossy | None, str | None]:
     """Try the adaptations of calls until the probes prove one loss-free; else the reason of the best attempt."""
-    best = Lossy(-1, "")
+    best = Lossy(-1, "", "")
     best_format = NativeFormat(base, markup, None)
     for as_text, absent, nine in itertools.product((False, True), repeat=3):
         adaptations = base._replace(arguments_as_text=as_text, call_content_absent=absent, nine_character_ids=nine)
@@ -247,7 +249,7 @@ def _probe_native(lens: Lens, base: Adaptations, markup: Markup) -> tuple[Native
                 best, best_format = lossy, made
             continue
         return made, None, stop
-    return best_format, str(best), None
+    return best_format, best, None
 
 
 def _prove_native(lens: Lens, made: NativeFormat) -> str:
@@ -257,24 +259,24 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
         turns[thought, parallel] = _turns(lens, made, _probe_dialogue(thought, parallel))
     prompt = turns[False, False][0].prompt
     if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
-        raise Lossy(1, "the template drops the tool list or parts of it")
+        raise Lossy(1, "template_drops_tools", "the template drops the tool list or parts of it")
     bodies = {shape: made_turns[0].body for shape, made_turns in turns.items()}
     if t.NAME not in bodies[False, False] or t.VALUE not in bodies[False, False]:
-        raise Lossy(2, "the template drops calls")
+        raise Lossy(2, "template_drops_call", "the template drops calls")
     stop = turns[False, False][0].stop
     if stop in bodies[False, True]:
-        raise Lossy(3, f"a call turn ends in {stop!r}, which also stands inside a turn of two calls")
+        raise Lossy(3, "no_stop_token", f"a call turn ends in {stop!r}, which also stands inside a turn of two calls")
     made.syntax = _derive_syntax(made, bodies)
     if t.NAME_2 not in bodies[False, True]:
-        raise Lossy(4, "the template drops a parallel call")
+        raise Lossy(4, "template_drops_call", "the template drops a parallel call")
     if made.syntax is None:
-        raise Lossy(3, "no parser can be derived from how the template writes a call")
+        raise Lossy(3, "no_call_parser", "no parser can be derived from how the template writes a call")
     if not all(t.THOUGHT in bodies[True, parallel] for parallel in (False, True)):
-        raise Lossy(5, "the template drops the thought beside a call")
+        raise Lossy(5, "template_drops_thought", "the template drops the thought beside a call")
     for parallel in (False, True):
         after = turns[False, parallel][1].prompt
         if t.RESULT not in after or (parallel and not -1 < after.rfind(t.RESULT) < after.rfind(t.RESULT_2)):
-            raise Lossy(6, "the template drops tool results or changes their order")
+            raise Lossy(6, "template_drops_results", "the template drops tool results or changes their order")
     rich = [
         _probe_dialogue(thought, parallel, RICH_ARGUMENTS)
         for thought, parallel in itertools.product((False, True), repeat=2)
@@ -284,9 +286,9 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
         try:
             read = made.parse(turn.body)
         except button.TurnParseError as error:
-            raise Lossy(7, f"a call does not parse back: {error.message}") from error
+            raise Lossy(7, "not_parsed_back", f"a call does not parse back: {error.message}") from error
         if not same_turn(read, dialogue.messages[1]):
-            raise Lossy(7, "a call does not parse back to the same name, arguments and thought")
+            raise Lossy(7, "not_parsed_back", "a call does not parse back to the same name, arguments and thought")
     return stop
 
 
@@ -295,9 +297,9 @@ def _turns(lens: Lens, made: NativeFormat, dialogue: Dialogue) -> list[Turn]:
     try:
         return [lens.turn(rows[:place], rows[place], tools) for place in at.values()]
     except RenderError as error:
-        raise Lossy(0, str(error)) from error
+        raise Lossy(0, "template_raises", str(error)) from error
     except Unaligned as error:
-        raise Lossy(0, error.message) from error
+        raise Lossy(0, error.code, error.message) from error
 
 
 def _derive_syntax(made: NativeFormat, bodies: dict[tuple[bool, bool], str]) -> CallSyntax | None:
