@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
 from data_prep.encode import Encoder, load_encoder
-from data_prep.fit import Encoding, encode_all
+from data_prep.fit import Encoding, encode_all, loaded
 from data_prep.pack import pack
 from data_prep.quarantine import Quarantine, TooManyRejected
 from data_prep.report import BuildReport, draw_lengths, read_report, report_split, write_report
@@ -51,7 +51,7 @@ def build(
     log = _silent if quiet else _print
     target = BuildDir(out)
     target.refuse_if_in_use()
-    encoder = encoder or recipe_encoder(recipe)
+    encoder = encoder or _encoder_of(recipe)
     key, parts = build_key(recipe, encoder)
     with target.locked(log):
         target.refuse_if_in_use()
@@ -91,19 +91,13 @@ def build_once(
             if world_size > 1:
                 target.note_failure(error)
             raise
-    key, _ = build_key(recipe, encoder or recipe_encoder(recipe))
+    key, _ = build_key(recipe, encoder or _encoder_of(recipe))
     target.wait_for(key, timeout_s, _silent if rank > 1 else _print)
     return read_report(target.path)
 
 
-def recipe_encoder(recipe: Recipe) -> Encoder:
-    """The recipe's encoder. Raises BuildError where its tokenizer or template can't be had."""
-    try:
-        return load_encoder(recipe)
-    except (OSError, ValueError) as error:
-        raise BuildError(
-            f"{recipe.name}: no encoder for model_name_or_path {recipe.model_name_or_path!r}: {error}"
-        ) from error
+def _encoder_of(recipe: Recipe) -> Encoder:
+    return loaded(recipe.model_name_or_path, lambda: load_encoder(recipe))
 
 
 def build_key(recipe: Recipe, encoder: Encoder) -> tuple[str, dict[str, str]]:

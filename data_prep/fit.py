@@ -9,7 +9,7 @@ No turn is ever cut through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,14 @@ from data_prep.samples import SampleStore, StoredSamples, trained_tokens
 from recipes import Recipe
 
 CHUNK_DIALOGUES = 256
+
+
+def loaded(model: str, load: Callable[[], Encoder]) -> Encoder:
+    """The encoder that `load` gives. Raises BuildError, naming the model, where its tokenizer or template fails."""
+    try:
+        return load()
+    except (OSError, ValueError) as error:
+        raise BuildError(f"no encoder for the model {model!r}: {error}") from error
 
 
 class Encoding:
