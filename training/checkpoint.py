@@ -23,6 +23,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from data_prep.encode import Encoder
 from recipes.load import to_values
 from recipes.manifest import FILE_NAME as MANIFEST
+from recipes.manifest import write_manifest
 from recipes.schema import Recipe
 
 RUN_FILE = "run.json"
@@ -100,6 +101,11 @@ def take_ownership(output_dir: Path, identity: Mapping[str, Any]) -> None:
     os.replace(scratch, output_dir / RUN_FILE)
 
 
+def is_finished(output_dir: Path) -> bool:
+    """Whether the final model is there, whole."""
+    return (output_dir / MANIFEST).exists()
+
+
 def checkpoint_to_resume(output_dir: Path, resume: str) -> Path | None:
     """The checkpoint that `resume` (auto, never, or a path) means; None to start anew. Raises CheckpointError."""
     if resume == "never":
@@ -127,20 +133,17 @@ def check_resumable(checkpoint: Path, identity: Mapping[str, Any]) -> None:
         )
 
 
-def finish_checkpoint(
-    folder: Path,
-    encoder: Encoder,
-    tokenizer: PreTrainedTokenizerBase,
-    generation_config: GenerationConfig,
-    manifest: Mapping[str, Any],
-) -> None:
-    """Complete saved weights: tokenizer with the exact chat template, generation config, then the manifest."""
-    tokenizer.chat_template = encoder.chat_template
-    tokenizer.save_pretrained(folder)
+def finish_checkpoint(folder: Path, generation_config: GenerationConfig, manifest: Mapping[str, Any]) -> None:
+    """Complete a folder of saved weights and tokenizer: generation config, then the manifest that says it is whole."""
     generation_config.save_pretrained(folder)
-    scratch = folder / f".{MANIFEST}"
-    scratch.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(scratch, folder / MANIFEST)
+    write_manifest(folder, dict(manifest))
+
+
+def move_into(output_dir: Path, scratch: Path) -> None:
+    """Put the final model's files beside the checkpoints; `manifest.json` last."""
+    for file in sorted(scratch.iterdir(), key=lambda path: path.name == MANIFEST):
+        os.replace(file, output_dir / file.name)
+    scratch.rmdir()
 
 
 def trained_generation_config(
@@ -188,7 +191,7 @@ def _is_full_disk(error: BaseException) -> bool:
     return (
         (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
         or os.strerror(errno.ENOSPC) in words
-        or ("PytorchStreamWriter failed" in words and shutil.disk_usage(os.getcwd()).free >= 0)
+        or "PytorchStreamWriter failed" in words
     )
 
 

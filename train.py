@@ -1,0 +1,134 @@
+"""accelerate launch --config_file accelerate_configs/X.yaml train.py RECIPE.yaml [key=value ...]
+
+or, on one process, `python train.py RECIPE.yaml [key=value ...]`. From a recipe to a checkpoint: build the samples,
+load the model, train, save. What is in output_dir afterwards is described in training/checkpoint.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from pathlib import Path
+
+# Before the libraries are imported: nothing about a run is sent anywhere unasked.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+from datasets import DatasetDict, load_from_disk
+from peft import PeftModel
+from rich.console import Console
+
+from data_prep.build import build_key, build_once, recipe_encoder
+from data_prep.build_dir import BuildError
+from data_prep.encode import Encoder
+from recipes import Recipe, RecipeError, load_recipe
+from recipes.manifest import make_manifest
+from training.arguments import load_dtype, training_arguments
+from training.attention import BordersLeak
+from training.checkpoint import (
+    CheckpointError, check_owner, check_resumable, checkpoint_to_resume, claimed, is_finished, run_identity,
+    take_ownership, trained_generation_config,
+)  # fmt: skip
+from training.launch import Launch, LaunchError, start_processes
+from training.model import ModelError, load_model, lora_config
+from training.progress import LossNotFinite, ProgressCallback, draw_loss
+from training.sizes import UntrainedRow, describe_run, trained_tokens_per_row
+from training.trainer import DialogueTrainer, Run
+
+EXPECTED_ERRORS = (
+    RecipeError, LaunchError, BuildError, CheckpointError, ModelError, BordersLeak, LossNotFinite, UntrainedRow,
+)  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Train one recipe; returns the exit status."""
+    if not arguments or arguments[0].startswith("-"):
+        print(f"usage: {(__doc__ or '').splitlines()[0]}", file=sys.stderr)
+        return 2
+    try:
+        recipe = load_recipe(arguments[0], arguments[1:])
+        launch = start_processes(arguments)
+        with claimed(Path(recipe.output_dir), launch.rank == 0):
+            train(recipe, launch)
+    except EXPECTED_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def train(recipe: Recipe, launch: Launch) -> None:
+    """Train `recipe` on the processes of `launch`. Raises one of EXPECTED_ERRORS."""
+    output_dir, data_dir = Path(recipe.output_dir), Path(recipe.output_dir) / "data"
+    console = Console(quiet=launch.rank != 0)
+    encoder = recipe_encoder(recipe)
+    data_key, data_parts = build_key(recipe, encoder)
+    identity = run_identity(recipe, data_parts, launch.processes, launch.distributed_type)
+    if launch.rank == 0:
+        check_owner(output_dir, identity, recipe.resume)
+    if is_finished(output_dir):
+        console.print(f"{output_dir} holds this run's final model already; nothing to train")
+        return console.print(evaluation_command(output_dir), highlight=False, soft_wrap=True)
+
+    build_once(recipe, data_dir, launch.rank, launch.processes, encoder)
+    data = load_from_disk(data_dir)
+    if launch.rank == 0:
+        take_ownership(output_dir, identity)
+    checkpoint = checkpoint_to_resume(output_dir, recipe.resume)
+    if checkpoint:
+        check_resumable(checkpoint, identity)
+        console.print(f"resuming from {checkpoint}, the newest complete checkpoint")
+
+    trainer = make_trainer(recipe, launch, encoder, data, data_key, identity, console)
+    for line in describe_run(recipe, launch, trained_tokens_per_row(data["train"]), len(data["held_out"])):
+        console.print(line, highlight=False)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if len(data["held_out"]):
+        trainer.evaluate()
+    trainer.save_final(getattr(torch, recipe.dtype))
+    if launch.rank == 0:
+        draw_loss(output_dir)
+    console.print(f"final model, metrics.jsonl and loss.png: {output_dir}")
+    console.print(evaluation_command(output_dir), highlight=False, soft_wrap=True)
+
+
+def make_trainer(
+    recipe: Recipe, launch: Launch, encoder: Encoder, data: DatasetDict, data_key: str, identity: dict, console: Console
+) -> DialogueTrainer:
+    """The trainer with model, data, and everything that is saved beside the weights."""
+    tokenizer = copy.deepcopy(encoder.tokenizer)
+    tokenizer.chat_template = encoder.chat_template
+    arguments = training_arguments(recipe, launch, holds_out=len(data["held_out"]) > 0)
+    model = load_model(recipe, load_dtype(recipe, launch))
+    manifest = make_manifest(
+        recipe,
+        encoder=encoder.facts(),
+        data={"key": data_key, "rows": len(data["train"]), "held_out_rows": len(data["held_out"]), **identity["data"]},
+        tokenizer={"sha256": identity["data"]["tokenizer"]},
+        launch=launch.facts(),
+    )
+    run = Run(
+        arguments=arguments,
+        train=data["train"],
+        held_out=data["held_out"],
+        tokenizer=tokenizer,
+        generation_config=trained_generation_config(model, encoder, tokenizer),
+        manifest={**manifest, "run": identity},
+        attn_implementation=recipe.attn_implementation,
+        save_total_limit=recipe.save_total_limit,
+        peft_config=lora_config(recipe) if recipe.use_peft and not isinstance(model, PeftModel) else None,
+        callbacks=(ProgressCallback(Path(recipe.output_dir), console),),
+    )
+    return DialogueTrainer(model, run)
+
+
+def evaluation_command(output_dir: Path) -> str:
+    """The command that evaluates the run's final model on its held-out dialogues."""
+    return (
+        f"evaluate it: python -m eval run {output_dir} --tasks function_calls --data {output_dir / 'data'} "
+        f"--out {output_dir / 'eval'}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
