@@ -143,7 +143,9 @@ def _request(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step]) -> tu
     """The user's message and the id of its template: every detail, no order of steps, no tool's name."""
     last = len(steps) - 1
     nouns = {0: _noun(plan, steps)} if plan.first_wave == 1 else {}
-    form = rng.choice(("nested", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
+    form = (
+        rng.choice(("nested", "nested", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
+    )
     named: dict[int, str] = {}
     before = behind = ""
     if form != "nested":
@@ -224,7 +226,7 @@ def _turns(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], paralle
         messages.append(Message(role="assistant", content=thought, tool_calls=calls))
         messages += [_result(call, steps[index]) for call, index in zip(calls, wave, strict=True)]
         seen = [steps[index] for index in wave]
-    says = " ".join(step.said for step in steps[-2:])
+    says = " ".join(step.said for step in steps[-rng.choice((1, 2)) :])
     answer = pick(rng, grammar.answer).format(says=says)
     messages.append(Message(role="assistant", content=answer, thinking=pick(rng, grammar.done)))
     return messages

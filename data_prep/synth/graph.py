@@ -37,13 +37,7 @@ class Plan(NamedTuple):
         return DOMAIN_OF[self.steps[-1]].name
 
 
-SHAPES = {
-    "sequential-2": 0.48,
-    "sequential-3": 0.18,
-    "sequential-4": 0.03,
-    "parallel-3": 0.27,
-    "parallel-4": 0.04,
-}  # shares
+SHAPES = {"sequential-2": 0.55, "sequential-3": 0.13, "sequential-4": 0.02, "parallel-3": 0.27, "parallel-4": 0.03}
 
 
 @cache

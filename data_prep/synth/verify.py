@@ -27,7 +27,8 @@ MIN_TOOLS, MIN_CALLS, MAX_CALLS = 4, 2, 4
 def check_row(row: dict[str, Any]) -> list[str]:
     """Everything that is wrong with an exported row; an empty list for a sound one."""
     system, user, *turns = row["messages"]
-    tools = {tool["name"]: tool for tool in json.loads(TOOLS.search(system["content"]).group(1))}
+    listing = TOOLS.search(system["content"])
+    tools = {tool["name"]: tool for tool in json.loads(listing.group(1))} if listing else {}
     one_at_a_time = OFF in system["content"]
     problems = _check_prompt(tools, user["content"])
     world = World(row["meta"]["world"], row["meta"]["split"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, ToolError, finds, known, one_of
-from data_prep.synth.kinds import CLIENT, INCOME, NUMBER, TEXT, Names
+from data_prep.synth.kinds import AMOUNT, CLIENT, INCOME, NUMBER, TEXT, Names
 
 ACCOUNT = Kind("AccountNumber", "string", "account", "account {}", one_of("balance_of"))
 YEARS = Kind("Years", "integer", "number of years", "{} years", lambda rng, s: rng.randint(2, 20))
-SAVINGS = Kind("Savings", "number", "amount", "{}", lambda rng, s: rng.randrange(200, 9000, 50), INCOME)
+SAVINGS = Kind("Savings", "number", "amount", "{}", lambda rng, s: rng.randrange(200, 9000, 50), AMOUNT)
 PAYMENT = Kind("PaymentAmount", "integer", "payment", "{}", lambda rng, s: rng.randrange(20, 400, 5))
 
 

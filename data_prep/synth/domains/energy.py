@@ -70,8 +70,10 @@ FUNCTIONS = (
         "get_carbon_footprint", "Get the carbon dioxide emitted for a consumption.",
         (Param("kilowatt_hours", KWH, "Consumption in kWh"),),
         (Return("co2_kg", NUMBER),),
-        asks=("compute the carbon footprint of {kilowatt_hours}", "see how much carbon dioxide comes from {kilowatt_hours}"),
-        says=("Using {kilowatt_hours} kilowatt hours emits {co2_kg} kilograms of carbon dioxide.",), run=carbon_footprint,
+        asks=("compute the carbon footprint of {kilowatt_hours}",
+              "see how much carbon dioxide comes from {kilowatt_hours}"),
+        says=("Using {kilowatt_hours} kilowatt hours emits {co2_kg} kilograms of carbon dioxide.",),
+        run=carbon_footprint,
     ),
     Function(
         "get_solar_output", "Get the yearly output of solar panels in kWh.",

@@ -6,7 +6,7 @@ from random import Random
 
 from data_prep.synth.domains.cooking import CALORIES
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, known
-from data_prep.synth.kinds import CLIENT, EVENT_DATE, INTEGER, TEXT, Names, later
+from data_prep.synth.kinds import CLIENT, EVENT_DATE, INTEGER, TEXT, Names
 
 PER_MINUTE = {"rowing": 9, "swimming": 10, "cycling": 8, "hiking": 6, "boxing": 11, "yoga": 4}
 ACTIVITY = Kind("Activity", "string", "activity", "{}", lambda rng, s: rng.choice(list(PER_MINUTE)))
@@ -47,7 +47,7 @@ def find_trainer(state: State, activity: str) -> dict:
 
 
 def book_session(state: State, trainer: str, date: str) -> dict:
-    return {"session_date": later(date, 0), "session_code": f"S{state['rng'].randint(100, 999)}"}
+    return {"session_code": f"S{state['rng'].randint(100, 999)}"}
 
 
 FUNCTIONS = (
@@ -91,7 +91,7 @@ FUNCTIONS = (
     Function(
         "book_session", "Book a training session with a trainer on a date.",
         (Param("trainer", TRAINER, "Name of the trainer"), Param("date", EVENT_DATE, "Date as YYYY-MM-DD")),
-        (Return("session_code", TEXT), Return("session_date", TEXT)),
+        (Return("session_code", TEXT),),
         asks=("book a session with {trainer} on {date}", "arrange a training session with {trainer} for {date}"),
         says=("The session with {trainer} on {date} is booked under code {session_code}.",), run=book_session,
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-from data_prep.synth.domains.calendar import DAYS
 from data_prep.synth.domains.geometry import AREA
 from data_prep.synth.functions import Domain, Function, Kind, Param, Return, State, finds, known, one_of, reads
 from data_prep.synth.kinds import INTEGER, TEXT, Names
@@ -50,7 +49,7 @@ FUNCTIONS = (
     Function(
         "get_bloom_time", "Get how many days after planting a plant blooms.",
         (Param("plant", PLANT, "Plant name"),),
-        (Return("bloom_days", DAYS, ("the bloom time of {plant}",)),),
+        (Return("bloom_days", INTEGER),),
         asks=("check how many days {plant} takes to bloom", "look up the bloom time of {plant}"),
         says=("{plant} blooms {bloom_days} days after planting.",), run=reads("plants", "bloom_days"),
     ),

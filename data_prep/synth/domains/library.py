@@ -78,14 +78,14 @@ FUNCTIONS = (
         "get_shelf", "Get the shelf where a book stands.",
         (Param("book_id", BOOK, "Book id"),),
         (Return("shelf", TEXT),),
-        asks=("find out on which shelf {book_id} stands", "locate the shelf of {book_id}"),
+        asks=("tell on which shelf {book_id} stands", "locate the shelf of {book_id}"),
         says=("Book {book_id} stands on shelf {shelf}.",), run=get_shelf,
     ),
     Function(
         "get_page_count", "Get the number of pages of a book.",
         (Param("book_id", BOOK, "Book id"),),
         (Return("pages", INTEGER),),
-        asks=("find out how many pages {book_id} has", "look up the page count of {book_id}"),
+        asks=("tell how many pages {book_id} has", "look up the page count of {book_id}"),
         says=("Book {book_id} has {pages} pages.",), run=get_page_count,
     ),
     Function(
@@ -106,14 +106,14 @@ FUNCTIONS = (
         "get_due_date", "Get the date a loan is due.",
         (Param("loan_id", LOAN, "Loan id"),),
         (Return("due_date", DATE, ("the due date of {loan_id}",)),),
-        asks=("find out when {loan_id} must be returned", "look up the due date of {loan_id}"),
+        asks=("tell when {loan_id} must be returned", "look up the due date of {loan_id}"),
         says=("Loan {loan_id} is due on {due_date}.",), run=get_due_date,
     ),
     Function(
         "get_fines", "Get the unpaid fines on a library card.",
         (Param("card_number", CARD, "Library card number"),),
         (Return("fines", NUMBER),),
-        asks=("check the unpaid fines on {card_number}", "find out what fines are open on {card_number}"),
+        asks=("check the unpaid fines on {card_number}", "tell what fines are open on {card_number}"),
         says=("The unpaid fines on card {card_number} are {fines}.",), run=get_fines,
     ),
 )  # fmt: skip

@@ -93,7 +93,7 @@ FUNCTIONS = (
         "book_tour", "Book a tour of an exhibit with a guide.",
         (Param("exhibit", EXHIBIT, "Title of the exhibit"), Param("guide_id", GUIDE, "Guide id")),
         (Return("tour_no", TEXT), Return("group_size", INTEGER)),
-        asks=("book a tour of {exhibit} with {guide_id}", "set up a tour of {exhibit} led by {guide_id}"),
+        asks=("book a tour of {exhibit} with {guide_id}", "organise a tour of {exhibit} led by {guide_id}"),
         says=('Tour {tour_no} of "{exhibit}" with {guide_id} is for {group_size} people.',), run=book_tour,
     ),
     Function(

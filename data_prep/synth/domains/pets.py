@@ -10,6 +10,7 @@ from data_prep.synth.kinds import CITY, CLIENT, DATE, INTEGER, TEXT, Names, date
 SPECIES = ("dog", "cat", "rabbit", "parrot", "hamster")
 CHIP = Kind("ChipNumber", "integer", "pet", "pet {}", one_of("pets"))
 VET = Kind("VetCode", "string", "vet", "vet {}", one_of("vets"))
+VACCINATION = Kind("VaccinationDate", "string", "date", "{}", lambda rng, s: date_in(rng, s["names"].year), DATE)
 PET_WEIGHT = Kind("PetWeight", "number", "weight", "{} kg", lambda rng, s: rng.randint(4, 90) / 2)
 
 
@@ -65,22 +66,22 @@ FUNCTIONS = (
     Function(
         "get_vaccination_date", "Get the date of a pet's next vaccination.",
         (Param("chip", CHIP, "Chip number of the pet"),),
-        (Return("vaccination_date", DATE, ("the vaccination date of {chip}",)),),
+        (Return("vaccination_date", VACCINATION, ("the vaccination date of {chip}",)),),
         asks=("see when {chip} must be vaccinated", "determine the next vaccination date of {chip}"),
         says=("The next vaccination of {chip} is on {vaccination_date}.",), run=reads("pets", "vaccination_date"),
     ),
     Function(
         "weigh_pet", "Get the weight of a pet in kilograms.",
         (Param("chip", CHIP, "Chip number of the pet"),),
-        (Return("weight_kg", PET_WEIGHT, ("the weight of {chip}",)),),
-        asks=("see how much {chip} weighs", "determine the weight of {chip}"),
+        (Return("weight_kg", PET_WEIGHT, ("the body weight of {chip}",)),),
+        asks=("see how much {chip} weighs", "determine the body weight of {chip}"),
         says=("Pet {chip} weighs {weight_kg} kilograms.",), run=reads("pets", "weight_kg"),
     ),
     Function(
         "get_food_portion", "Get the daily food in grams for a pet's weight.",
         (Param("weight_kg", PET_WEIGHT, "Weight of the pet in kilograms"),),
         (Return("grams_per_day", INTEGER),),
-        asks=("compute the daily food portion for {weight_kg}", "see how much food a day suits {weight_kg}"),
+        asks=("compute the daily food portion at {weight_kg}", "see how much food a day suits {weight_kg}"),
         says=("At {weight_kg} kilograms, the daily food portion is {grams_per_day} grams.",), run=food_portion,
     ),
     Function(
@@ -101,12 +102,12 @@ FUNCTIONS = (
         "book_vet_visit", "Book a visit of a pet to a vet.",
         (Param("chip", CHIP, "Chip number of the pet"), Param("vet_code", VET, "Code of the vet")),
         (Return("visit_time", TEXT),),
-        asks=("book a visit of {chip} to {vet_code}", "get {chip} an appointment with {vet_code}"),
+        asks=("book a visit of {chip} to {vet_code}", "get {chip} seen by {vet_code}"),
         says=("The visit of {chip} to {vet_code} is at {visit_time}.",), run=book_vet_visit,
     ),
     Function(
         "set_vaccination_reminder", "Remind an owner of a vaccination date.",
-        (Param("pet_owner", CLIENT, "Name of the pet's owner"), Param("due", DATE, "Date as YYYY-MM-DD")),
+        (Param("pet_owner", CLIENT, "Name of the pet's owner"), Param("due", VACCINATION, "Date as YYYY-MM-DD")),
         (Return("reminder_no", INTEGER),),
         asks=("remind {pet_owner} of the vaccination on {due}", "set a vaccination reminder for {pet_owner} on {due}"),
         says=("Reminder {reminder_no} for {pet_owner} is set for {due}.",), run=vaccination_reminder,

@@ -15,7 +15,7 @@ ORDER = Kind("OrderId", "string", "order", "order {}", lambda rng, s: rng.choice
 
 
 def build(rng: Random, names: Names) -> State:
-    products = {}
+    products: dict[str, dict] = {}
     for number in rng.sample(range(1000, 9999), 12):
         products[f"P-{number}"] = {
             "category": CATEGORIES[len(products) % len(CATEGORIES)],

@@ -83,7 +83,7 @@ FUNCTIONS = (
         "get_sunset", "Get the sunset time for a city on a date.",
         (Param("city", CITY, "City name"), Param("date", DATE, "Date as YYYY-MM-DD")),
         (Return("sunset", TEXT),),
-        asks=("find out when the sun sets in {city} on {date}", "get the sunset time for {city} on {date}"),
+        asks=("tell when the sun sets in {city} on {date}", "get the sunset time for {city} on {date}"),
         says=("The sun sets in {city} at {sunset} on {date}.",), run=get_sunset,
     ),
     Function(
