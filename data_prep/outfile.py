@@ -65,16 +65,16 @@ class OutFile:
             self.part.unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> OutputError:
-        _close(self._file)
-        self.part.unlink(missing_ok=True)
+        if self._file is not None:
+            _close(self._file)
+            self.part.unlink(missing_ok=True)
         return OutputError(
             f"{self.path}: can't be written ({error.strerror or error}); nothing was left behind. "
             "Free the space or choose another place with --out"
         )
 
 
-def _close(file: BinaryIO | None) -> None:
+def _close(file: BinaryIO) -> None:
     # Closing writes what is still buffered: on a full disk that fails once more, which is known by then.
-    if file is not None:
-        with contextlib.suppress(OSError):
-            file.close()
+    with contextlib.suppress(OSError):
+        file.close()

@@ -39,7 +39,7 @@ class Quarantine:
         self.by_file: dict[str, Counter[str]] = {}  # file -> {"read": n, reason: n, ...}
         self.examples: dict[str, str] = {}  # reason -> "file:row: message" of the first
         self._origins: dict[str, tuple[str, int]] = {}  # dialogue id -> where it stands
-        self._labels: dict[str, str] = {}  # label used in ids -> file
+        self._labels: dict[str, str] = {}  # file -> its name in ids
         self._out: OutFile | None = None
 
     @property
@@ -121,12 +121,15 @@ class Quarantine:
 
     def _label(self, file: str) -> str:
         """The file's name in ids: its stem, with parent folders before it where another file has that stem."""
-        label = stem_of(file)
-        for parent in Path(file).resolve().parents:
-            if self._labels.setdefault(label, file) == file:
-                break
-            label = f"{parent.name}.{label}"
-        return label
+        if file not in self._labels:
+            taken = set(self._labels.values())
+            label = stem_of(file)
+            for parent in Path(file).resolve().parents:
+                if label not in taken:
+                    break
+                label = f"{parent.name}.{label}"
+            self._labels[file] = label
+        return self._labels[file]
 
 
 def _line(entry: dict[str, Any]) -> bytes:
