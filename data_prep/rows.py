@@ -117,9 +117,7 @@ def _refuse_read_twice(entries: Sequence[DataSource]) -> None:
         for path in entry.path:
             place = (os.path.realpath(path) if Path(path).exists() else path, entry.split)
             if place in seen:
-                raise MixtureError(
-                    f"train_data: {path} (split {entry.split}) is read twice; set repeat: 2 to train on it twice"
-                )
+                raise MixtureError(f"train_data: {path} (split {entry.split}) is listed twice; set repeat: 2 instead")
             seen.add(place)
 
 
