@@ -57,7 +57,7 @@ REASONS: dict[str, str] = {
     "orphan_result": "a tool turn that answers no call",
     "unanswered_call": "a call in the middle of the dialogue is never answered",
     "unknown_function": "a call of a function that is not in the tool list",
-    "arguments_schema": "a call's arguments break the tool's JSON Schema",
+    "arguments_schema": "a call's arguments break the tool's JSON Schema, or name a parameter that it does not declare",
     "not_unicode": "text holds half a surrogate pair, which no tokenizer can read",
     "too_deep": "JSON nested too deeply to be read",
     "over_long": "more characters than allowed",

@@ -20,7 +20,6 @@ from urllib.parse import urljoin
 
 import httpx
 
-CHUNK_BYTES = 1 << 18
 TIMEOUT_S = 30.0
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before each further try
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -158,7 +157,7 @@ def _append(response: httpx.Response, part: Path, start: int, progress: Progress
     done = start
     progress(done, total)
     with open(part, "ab" if start else "wb") as file:
-        for chunk in response.iter_bytes(CHUNK_BYTES):
+        for chunk in response.iter_bytes():
             file.write(chunk)
             done += len(chunk)
             progress(done, total)
