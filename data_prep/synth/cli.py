@@ -7,18 +7,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from data_prep.synth import compose
+from data_prep.synth.maths import dialogues
 
-MAKERS: dict[str, Callable[[str, int, int], dict[str, Any]]] = {"button": compose.make_row}
+MAKERS: dict[str, Callable[[str, int, int], dict[str, Any]]] = {
+    "button": compose.make_row,
+    "mathchat": dialogues.make_row,
+    "gsm8k": dialogues.make_gsm8k_row,
+}
 
 
 def main(argv: list[str]) -> int:
     """Write the rows and say how many a second; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m data_prep synth", description="Make dialogues by program.")
-    parser.add_argument("kind", choices=sorted(MAKERS), help="which paper's dialogues to make")
+    parser.add_argument(
+        "kind", choices=sorted(MAKERS), help="whose row format to make; gsm8k is the problems of mathchat alone"
+    )
     parser.add_argument("--out", required=True, help="JSON Lines file to write")
     parser.add_argument("--rows", type=int, required=True, help="how many rows")
     parser.add_argument("--split", choices=("train", "held_out"), default="train",
@@ -40,7 +47,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def write_rows(path: str, rows) -> None:
+def write_rows(path: str, rows: Iterable[dict[str, Any]]) -> None:
     """One JSON object a line; the file appears under its name only when it is whole."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     partial = f"{path}.partial"
