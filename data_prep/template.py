@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jinja2
 import jinja2.meta
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import _compile_jinja_template  # the environment of apply_chat_template
 
 Messages = list[dict[str, Any]]
 
@@ -51,22 +52,37 @@ class Template:
         self.kwargs = dict(kwargs or {})
         self.text = text if text is not None else tokenizer.get_chat_template(None)
         self.source = with_kwargs(self.text, self.kwargs)
+        self._compiled = _compile_jinja_template(self.text)
+        self._variables = {**tokenizer.special_tokens_map, **self.kwargs}
         self._refuse_clock()
         self.unasked_header = self._find_unasked_header()
 
     def render(self, messages: Messages, tools: Sequence[dict[str, Any]] | None, generation_prompt: bool) -> str:
         """The text that `apply_chat_template` makes of it. Raises RenderError."""
+        keys = {key for message in messages for key in message}
         try:
-            return self.tokenizer.apply_chat_template(
-                messages,
+            if keys & {"reasoning_content", "thinking", "reasoning"}:  # apply_chat_template copies one key to the others
+                return self._render_publicly(messages, tools, generation_prompt)
+            return self._compiled.render(
+                messages=messages,
                 tools=list(tools) if tools else None,
-                tokenize=False,
+                documents=None,
                 add_generation_prompt=generation_prompt,
-                chat_template=self.text,
-                **self.kwargs,
+                **self._variables,
             )
         except Exception as error:  # a template is foreign code: whatever it raises is its verdict on this dialogue
             raise RenderError(f"the chat template raised {type(error).__name__}: {error}") from error
+
+    def _render_publicly(self, messages: Messages, tools: Sequence[dict[str, Any]] | None, generation_prompt: bool) -> str:  # fmt: skip
+        """What `render` must equal; it copies every message and tool at each call, which costs most of the time."""
+        return self.tokenizer.apply_chat_template(
+            messages,
+            tools=list(tools) if tools else None,
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            chat_template=self.text,
+            **self.kwargs,
+        )
 
     def finished(self, messages: Messages, tools: Sequence[dict[str, Any]] | None) -> str:
         """The rendered dialogue without a generation header that the template appends unasked."""
