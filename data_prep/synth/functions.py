@@ -37,6 +37,12 @@ class Kind(NamedTuple):
     sample: Callable[[Random, State], Any] | None = None
     is_a: Kind | None = None
 
+    def draw(self, rng: Random, state: State) -> Any:
+        """A value that the user may give. Raises ToolError for a kind that only results have."""
+        if self.sample is None:
+            raise ToolError(f"a {self.name} can only come from an earlier result")
+        return self.sample(rng, state)
+
     def feeds(self, wanted: Kind) -> bool:
         """Whether a value of this kind may be passed where `wanted` is asked for."""
         return self.name == wanted.name or (self.is_a is not None and self.is_a.feeds(wanted))

@@ -78,6 +78,15 @@ def test_parallel_on_calls_what_is_independent_in_one_turn_and_off_never(split):
 
 
 @BOTH
+def test_independent_calls_come_in_the_order_in_which_the_request_mentions_them(split):
+    for row in (row for row in ROWS[split] if row["meta"]["shape"].startswith("parallel")):
+        calls = [call for m in row["messages"] if m["role"] == "tool" for call in json.loads(m["content"])][:2]
+        given = [str(next(iter(call["arguments"].values()))) for call in calls]
+        request = row["messages"][1]["content"]
+        assert request.find(given[0]) <= request.rfind(given[1]), (request, given)
+
+
+@BOTH
 def test_the_last_tool_of_the_list_is_not_always_the_last_of_the_plan(split):
     places = set()
     for row in ROWS[split]:

@@ -36,7 +36,7 @@ def savings_interest(state: State, amount: float, years: int) -> dict:
     return {"interest": round(amount * (1.02**years - 1), 2)}
 
 
-def deposit(state: State, account_no: str, amount: float) -> dict:
+def deposit(state: State, amount: float, account_no: str) -> dict:
     balances = state["balance_of"]
     balances[account_no] = round(known(balances, account_no, "account") + amount, 2)
     return {"new_balance": balances[account_no]}
@@ -75,7 +75,7 @@ FUNCTIONS = (
     ),
     Function(
         "deposit_money", "Pay an amount into a bank account.",
-        (Param("account_no", ACCOUNT, "Account number"), Param("amount", INCOME, "Amount to pay in")),
+        (Param("amount", INCOME, "Amount to pay in"), Param("account_no", ACCOUNT, "Account number")),
         (Return("new_balance", NUMBER),),
         asks=("pay {amount} into {account_no}", "deposit {amount} to {account_no}"),
         says=("After paying in {amount}, account {account_no} holds {new_balance}.",), run=deposit,

@@ -75,7 +75,7 @@ FUNCTIONS = (
         (Param("doctor_id", DOCTOR, "Doctor id"), Param("record_no", RECORD, "Patient record number")),
         (Return("appointment", TEXT), Return("room", INTEGER)),
         asks=("book an appointment with {doctor_id} for {record_no}",
-              "make an appointment for {record_no} with {doctor_id}"),
+              "arrange for {doctor_id} to see {record_no}"),
         says=("Appointment {appointment} of {record_no} with {doctor_id} is in room {room}.",), run=book_appointment,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""minutes_to_burn({"calories": 450, "activity": "rowing"}) -> {"minutes": 50}. Workouts and gym members."""
+"""minutes_to_burn({"activity": "rowing", "calories": 450}) -> {"minutes": 50}. Workouts and gym members."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def get_favourite_activity(state: State, member_no: int) -> dict:
     return {"activity": known(state["activity_of"], member_no, "member number")}
 
 
-def minutes_to_burn(state: State, calories: int, activity: str) -> dict:
+def minutes_to_burn(state: State, activity: str, calories: int) -> dict:
     return {"minutes": round(calories / known(PER_MINUTE, activity, "activity"))}
 
 
@@ -67,7 +67,7 @@ FUNCTIONS = (
     ),
     Function(
         "minutes_to_burn", "Get how many minutes of an activity burn some calories.",
-        (Param("calories", CALORIES, "Calories to burn"), Param("activity", ACTIVITY, "Name of the activity")),
+        (Param("activity", ACTIVITY, "Name of the activity"), Param("calories", CALORIES, "Calories to burn")),
         (Return("minutes", INTEGER),),
         asks=("work out how many minutes of {activity} burn {calories}",
               "find out how long one does {activity} to burn {calories}"),

@@ -60,7 +60,7 @@ FUNCTIONS = (
     Function(
         "get_forecast", "Get the weather forecast for a city on a date.",
         (Param("city", CITY, "City name"), Param("date", DATE, "Date as YYYY-MM-DD")),
-        (Return("condition", CONDITION, ("the weather in {city} on {date}", "the {date} forecast for {city}")),
+        (Return("condition", CONDITION, ("the weather in {city} on {date}", "the forecast for {city} on {date}")),
          Return("temperature_c", INTEGER)),
         asks=("check the weather forecast for {city} on {date}", "get the forecast for {city} on {date}"),
         says=("The forecast for {city} on {date} is {condition} at {temperature_c} degrees.",), run=get_forecast,
