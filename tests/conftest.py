@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tests.assets import tokenizer_dir
+from tests.assets import cache_root, tokenizer_dir
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -48,3 +52,25 @@ def _load_tokenizer(name: str) -> Any:
 def load_test_tokenizer() -> Callable[[str], Any]:
     """`load_test_tokenizer("llama3")`: one of tests.assets.TOKENIZERS, shared, so copy it before changing it."""
     return _load_tokenizer
+
+
+@pytest.fixture(scope="session")
+def launch_env() -> dict[str, str]:
+    """Environment for `accelerate launch` in a subprocess, with the operator that DeepSpeed needs on a CPU built.
+
+    The build takes minutes on a busy machine, and one that is killed leaves a lock file on which every later process
+    waits for ever. So it is done here once, in a folder of our own, under a lock that dies with its holder.
+    """
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is needed to build DeepSpeed's operator for the CPU")
+    folder = cache_root() / "torch_extensions"
+    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": str(folder)}
+    build = "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as B; B().load(verbose=False)"
+    with FileLock(folder.with_suffix(".lock")):
+        for stale in folder.glob("*/lock"):
+            stale.unlink()
+        command = [sys.executable, "-W", "ignore", "-c", build]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
+    if done.returncode:
+        raise RuntimeError(f"DeepSpeed's operator could not be built: {done.stdout[-1000:]}{done.stderr[-3000:]}")
+    return environment

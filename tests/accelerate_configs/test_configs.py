@@ -1,0 +1,75 @@
+"""The launch files: each starts what its name says, and none holds what belongs to a recipe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
+NAMES = {"cpu", "cpu_ddp", "cpu_zero2", "cpu_zero3", "single_gpu", "ddp", "zero2", "zero3", "zero3_offload", "fsdp2"}
+RECIPE_KEYS = {"mixed_precision", "gradient_accumulation_steps", "gradient_clipping", "train_batch_size"}
+
+
+def read(config: Path) -> dict[str, Any]:
+    return yaml.safe_load(config.read_text(encoding="utf-8"))
+
+
+def test_the_launch_files_of_the_design_are_all_there() -> None:
+    assert {config.stem for config in CONFIGS} == NAMES
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+def test_a_launch_file_holds_launch_facts_only(config: Path) -> None:
+    values = read(config)
+    keys = set(values) | set(values.get("deepspeed_config", {})) | set(values.get("fsdp_config", {}))
+    assert not keys & RECIPE_KEYS
+    assert values["use_cpu"] == config.stem.startswith("cpu")
+    wanted = {"cpu": 1, "single_gpu": 1}.get(config.stem, 2 if values["use_cpu"] else 8)
+    assert values["num_processes"] == wanted
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+def test_accelerate_reads_every_key_of_a_launch_file(config: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    read_back = load_config_from_file(str(config))  # raises for a key that it does not know
+    assert read_back.num_processes == read(config)["num_processes"]
+
+
+def test_zero3_saves_whole_weights() -> None:
+    stage3 = [config for config in CONFIGS if read(config).get("deepspeed_config", {}).get("zero_stage") == 3]
+    assert {config.stem for config in stage3} == {"cpu_zero3", "zero3", "zero3_offload"}
+    for config in stage3:
+        assert read(config)["deepspeed_config"]["zero3_save_16bit_model"] is True, config
+
+
+def launch(name: str, environment: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"accelerate_configs/{name}.yaml"]
+    command += ["--main_process_port", "0", "tests/accelerate_configs/one_step.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    facts = [line.partition("FACTS ")[2] for line in done.stdout.splitlines() if "FACTS " in line]
+    assert done.returncode == 0 and len(facts) == 1, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return json.loads(facts[0])
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_same_step_under_ddp_and_both_stages_of_zero(launch_env: dict[str, str]) -> None:
+    facts = {name: launch(name, launch_env) for name in ("cpu", "cpu_ddp", "cpu_zero2", "cpu_zero3")}
+    started = {name: (fact["distributed_type"], fact["num_processes"]) for name, fact in facts.items()}
+    assert started == {
+        "cpu": ("NO", 1),
+        "cpu_ddp": ("MULTI_CPU", 2),
+        "cpu_zero2": ("DEEPSPEED", 2),
+        "cpu_zero3": ("DEEPSPEED", 2),
+    }
+    assert facts["cpu_zero2"]["weight"] == pytest.approx(facts["cpu_ddp"]["weight"], rel=1e-6)
+    assert facts["cpu_zero3"]["weight"] == pytest.approx(facts["cpu_ddp"]["weight"], rel=1e-6)
+    # The second process saw other data, so one process alone steps elsewhere: the two did work together.
+    assert facts["cpu"]["weight"] != pytest.approx(facts["cpu_ddp"]["weight"], rel=1e-2)
