@@ -14,12 +14,14 @@ from pathlib import Path
 # Before the libraries are imported: nothing about a run is sent anywhere unasked.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import datasets
 import torch
+import transformers
 from datasets import DatasetDict, load_from_disk
 from peft import PeftModel
 from rich.console import Console
 
-from data_prep.build import build_key, build_once, recipe_encoder
+from data_prep.build import build_key, build_once
 from data_prep.build_dir import BuildError
 from data_prep.encode import Encoder
 from recipes import Recipe, RecipeError, load_recipe
@@ -28,10 +30,10 @@ from training.arguments import load_dtype, training_arguments
 from training.attention import BordersLeak
 from training.checkpoint import (
     CheckpointError, check_owner, check_resumable, checkpoint_to_resume, claimed, is_finished, run_identity,
-    take_ownership, trained_generation_config,
+    take_ownership, trained_generation_config, with_samples,
 )  # fmt: skip
 from training.launch import Launch, LaunchError, start_processes
-from training.model import ModelError, load_model, lora_config
+from training.model import ModelError, encoder_of, load_model, lora_config
 from training.progress import LossNotFinite, ProgressCallback, draw_loss
 from training.sizes import UntrainedRow, describe_run, trained_tokens_per_row
 from training.trainer import DialogueTrainer, Run
@@ -61,9 +63,13 @@ def train(recipe: Recipe, launch: Launch) -> None:
     """Train `recipe` on the processes of `launch`. Raises one of EXPECTED_ERRORS."""
     output_dir, data_dir = Path(recipe.output_dir), Path(recipe.output_dir) / "data"
     console = Console(quiet=launch.rank != 0)
-    encoder = recipe_encoder(recipe)
+    if not console.is_terminal:
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+    encoder = encoder_of(recipe)
     data_key, data_parts = build_key(recipe, encoder)
-    identity = run_identity(recipe, data_parts, launch.processes, launch.distributed_type)
+    made_from = {part: data_parts[part] for part in ("input files", "encoder", "tokenizer")}
+    identity = run_identity(recipe, made_from, launch.processes, launch.distributed_type)
     if launch.rank == 0:
         check_owner(output_dir, identity, recipe.resume)
     if is_finished(output_dir):
@@ -73,15 +79,17 @@ def train(recipe: Recipe, launch: Launch) -> None:
     build_once(recipe, data_dir, launch.rank, launch.processes, encoder)
     data = load_from_disk(data_dir)
     if launch.rank == 0:
+        identity = with_samples(identity, data_dir / "train")
         take_ownership(output_dir, identity)
     checkpoint = checkpoint_to_resume(output_dir, recipe.resume)
     if checkpoint:
-        check_resumable(checkpoint, identity)
+        if launch.rank == 0:
+            check_resumable(checkpoint, identity)
         console.print(f"resuming from {checkpoint}, the newest complete checkpoint")
 
     trainer = make_trainer(recipe, launch, encoder, data, data_key, identity, console)
     for line in describe_run(recipe, launch, trained_tokens_per_row(data["train"]), len(data["held_out"])):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if len(data["held_out"]):
         trainer.evaluate()

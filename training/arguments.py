@@ -34,7 +34,7 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
         per_device_train_batch_size=recipe.per_device_train_batch_size,
         per_device_eval_batch_size=recipe.per_device_eval_batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        gradient_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing=recipe.gradient_checkpointing,  # its new name
         logging_steps=recipe.logging_steps,
         logging_nan_inf_filter=False,  # would replace a NaN loss by an average without a word
         eval_strategy="no" if recipe.eval_steps is None or not holds_out else "steps",

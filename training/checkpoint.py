@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from data_prep.build_dir import sha256_of_files
 from data_prep.encode import Encoder
 from recipes.load import to_values
 from recipes.manifest import FILE_NAME as MANIFEST
@@ -38,11 +39,17 @@ class CheckpointError(RuntimeError):
     """A run directory that cannot be used as asked, or a checkpoint that could not be written."""
 
 
-def run_identity(recipe: Recipe, data_parts: Mapping[str, str], processes: int, distributed_type: str) -> dict[str, Any]:
-    """What must stay the same for a run to be resumed: recipe fields, data hashes by part, launch."""
+def run_identity(recipe: Recipe, data: Mapping[str, str], processes: int, distributed_type: str) -> dict[str, Any]:
+    """What must stay the same for a run to be resumed: recipe fields, hashes of what the data is made from, launch."""
     fields = {key: value for key, value in to_values(recipe).items() if key not in NEUTRAL_FIELDS}
     launch = {"processes": processes, "distributed_type": distributed_type}
-    return {"recipe": fields, "data": dict(data_parts), "launch": launch}
+    return {"recipe": fields, "data": dict(data), "launch": launch}
+
+
+def with_samples(identity: Mapping[str, Any], train_dir: Path) -> dict[str, Any]:
+    """The identity with the hash of the built training samples, known once they are built."""
+    samples = sha256_of_files(sorted(train_dir.glob("*.arrow")))
+    return {**identity, "data": {**identity["data"], "samples": samples}}
 
 
 @contextmanager
@@ -206,10 +213,9 @@ def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterabl
     """`learning_rate was 1e-05, is 2e-05`, for every field of every part that differs."""
     for part in wanted:
         before, now = saved.get(part) or {}, wanted[part]
-        for key in sorted(before.keys() | now.keys()):
+        # The samples' hash is known only once they are built; until then the other parts of the data decide.
+        for key in sorted(before.keys() & now.keys() if part == "data" else before.keys() | now.keys()):
             if before.get(key) != now.get(key):
-                label = f"data ({key})" if part == "data" else key
-                if part == "data":
-                    yield f"{label} changed"
-                else:
-                    yield f"{label} was {before.get(key)!r}, is {now.get(key)!r}"
+                yield f"{key} of the data changed" if part == "data" else (
+                    f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+                )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
+import torch
 import yaml
 from accelerate import PartialState
 from accelerate.commands.config.config_args import default_config_file
@@ -46,11 +47,13 @@ class Launch(NamedTuple):
 
 def start_processes(command: list[str]) -> Launch:
     """Join the process group, if any, and check it against what was asked for. Raises LaunchError."""
-    state = PartialState(timeout=COLLECTIVE_TIMEOUT)
-    asked = asked_processes(launcher_command())
-    if asked is not None and asked.processes > state.num_processes:
+    asked = asked_of(launcher_command())
+    # accelerate hands `use_cpu` on to a single process only, and without it looks for GPUs.
+    use_cpu = asked.use_cpu or _flag("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    state = PartialState(cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT)
+    if asked.processes is not None and asked.processes > state.num_processes:
         raise LaunchError(
-            f"{asked.where} asks for {asked.processes} processes, {state.num_processes} came up (distributed type "
+            f"{asked.source} asks for {asked.processes} processes, {state.num_processes} came up (distributed type "
             f"{state.distributed_type.value}). On CPUs use accelerate_configs/cpu_ddp.yaml: distributed_type MULTI_GPU "
             f"with use_cpu, since MULTI_CPU starts one process; on GPUs check that all of them are visible"
         )
@@ -64,24 +67,25 @@ def start_processes(command: list[str]) -> Launch:
 
 
 class Asked(NamedTuple):
-    """How many processes a launch asked for, and where it says so."""
+    """What a launch asked for, and where it says so; None and False where it leaves them open."""
 
-    processes: int
-    where: str
+    processes: int | None = None
+    use_cpu: bool = False
+    source: str = ""
 
 
-def asked_processes(launcher: list[str]) -> Asked | None:
-    """What an `accelerate launch` command line asks for; None where it leaves the number open or is no such command."""
-    if not any(Path(word).name == "accelerate" for word in launcher[:3]) and "accelerate.commands.launch" not in launcher:
-        return None
-    on_command_line = _option(launcher, "--num_processes") or _option(launcher, "--num-processes")
+def asked_of(launcher: list[str]) -> Asked:
+    """What an `accelerate launch` command line asks for, itself or by its launch file."""
+    if not launcher:
+        return Asked()
+    file = Path(_option(launcher, "config_file") or default_config_file)
+    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
+    use_cpu = bool(settings.get("use_cpu")) or "--cpu" in launcher or "--use_cpu" in launcher
+    on_command_line = _option(launcher, "num_processes")
     if on_command_line:
-        return Asked(int(on_command_line), "--num_processes")
-    file = _option(launcher, "--config_file") or _option(launcher, "--config-file") or default_config_file
-    if not Path(file).is_file():
-        return None
-    processes = (yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}).get("num_processes")
-    return None if processes is None else Asked(int(processes), str(file))
+        return Asked(int(on_command_line), use_cpu, "--num_processes")
+    processes = settings.get("num_processes")
+    return Asked(None if processes is None else int(processes), use_cpu, str(file))
 
 
 def launcher_command() -> list[str]:
@@ -97,28 +101,28 @@ def launcher_command() -> list[str]:
 
 
 def _option(words: list[str], name: str) -> str | None:
-    for index, word in enumerate(words):
-        if word == name and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        if option.startswith("--") and option[2:].replace("-", "_") == name:
+            return value if equals else following
     return None
 
 
 def _distributed_type(state: PartialState) -> str:
-    name = state.distributed_type.value
-    if name == "DEEPSPEED":
-        return f"DEEPSPEED ZeRO-{zero_stage()}"
-    return "MULTI_CPU" if name == "MULTI_GPU" and state.device.type == "cpu" else name
+    """DeepSpeed and FSDP show in the environment only: accelerate joins the processes as plain MULTI_CPU or MULTI_GPU."""
+    if _flag("ACCELERATE_USE_DEEPSPEED"):
+        return f"DEEPSPEED ZeRO-{_zero_stage()}"
+    return "FSDP" if _flag("ACCELERATE_USE_FSDP") else str(state.distributed_type.value)
 
 
-def zero_stage() -> int | None:
-    """The stage of DeepSpeed's ZeRO as the launch file sets it; None without DeepSpeed."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() not in ("1", "true"):
-        return None
+def _zero_stage() -> int:
     stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
     if stage is not None and stage.isdigit():
         return int(stage)
-    from accelerate.utils import DeepSpeedPlugin
+    from accelerate.utils import DeepSpeedPlugin  # reads the DeepSpeed JSON file that the launch file names
 
     return int(DeepSpeedPlugin().zero_stage)
+
+
+def _flag(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() in ("1", "true", "yes")

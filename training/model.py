@@ -9,12 +9,27 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from data_prep.encode import Encoder, load_encoder
 from recipes.schema import Recipe
 from training.attention import implementation_for
 
 
 class ModelError(RuntimeError):
     """The model cannot be had; the message names it and says what to do."""
+
+
+def encoder_of(recipe: Recipe) -> Encoder:
+    """The recipe's encoder. Raises ModelError where its tokenizer or its chat template cannot be had."""
+    base_of_adapter(recipe.model_name_or_path)
+    try:
+        return load_encoder(recipe)
+    except OSError as error:
+        raise ModelError(
+            f"model_name_or_path {recipe.model_name_or_path!r} is neither a local checkpoint nor a model that can be "
+            f"fetched: {_first_line(error)} Check the spelling, the network, and your access to the model"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"no encoder for {recipe.model_name_or_path!r}: {_first_line(error)}") from error
 
 
 def load_model(recipe: Recipe, dtype: torch.dtype) -> PreTrainedModel | PeftModel:

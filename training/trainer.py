@@ -18,7 +18,7 @@ import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from training.attention import check_borders, implementation_for
@@ -80,6 +80,7 @@ class DialogueTrainer(SFTTrainer):
         self.output_dir = Path(run.arguments.output_dir)
         self._tokens = torch.zeros(2, dtype=torch.int64)  # read, trained; on this process, since the last log
         self._total_trained = 0
+        self._held_out: tuple[int, dict[str, float]] | None = None  # the last held-out losses and their step
         self._window_start = time.monotonic()
         filler = datasets.Dataset.from_list([FILLER]).cast(run.train.select_columns(list(FILLER)).features)
         super().__init__(
@@ -87,10 +88,12 @@ class DialogueTrainer(SFTTrainer):
             args=run.arguments,
             data_collator=collate,
             train_dataset=datasets.concatenate_datasets([run.train.select_columns(list(FILLER)), filler]),
+            eval_dataset=run.held_out if run.arguments.eval_strategy != "no" else None,
             processing_class=run.tokenizer,
             peft_config=run.peft_config,
             callbacks=list(run.callbacks),
         )
+        self.remove_callback(PrinterCallback)  # training/progress.py prints
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the trained tokens of a global batch
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> EpochOrder:
@@ -149,6 +152,8 @@ class DialogueTrainer(SFTTrainer):
 
         Every held-out dialogue counts once: each process takes its share, filled up so that all do as many forwards.
         """
+        if self._held_out and self._held_out[0] == self.state.global_step:
+            return self._held_out[1]
         began = time.monotonic()
         model = self.model_wrapped
         model.eval()
@@ -162,6 +167,9 @@ class DialogueTrainer(SFTTrainer):
         logs |= {f"held_out_loss_{kind}": loss / count
                  for kind, loss, count in zip(KINDS, losses, counts, strict=True) if count}  # fmt: skip
         self.log(dict(logs))
+        # Tells the Trainer that this step's evaluation is done; it asks again at the end of an epoch otherwise.
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
+        self._held_out = (self.state.global_step, logs)
         self._window_start += time.monotonic() - began
         return logs
 
