@@ -1,7 +1,7 @@
 """Compare generated calls and answers with the gold turn; pure functions, each documented by the trap it avoids.
 
-    exact_calls(message.tool_calls, gold.tool_calls)     names and arguments of the whole turn, JSON by value
-    schema_error(call, tools)                            None, or why the call could not be made
+exact_calls(message.tool_calls, gold.tool_calls)     names and arguments of the whole turn, JSON by value
+schema_error(call, tools)                            None, or why the call could not be made
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def schema_error(call: ToolCall, tools: Sequence[dict[str, Any]]) -> str | None:
     if not isinstance(schema, dict):
         return None
     declared = schema.get("properties")
-    if isinstance(declared, dict) and "additionalProperties" not in schema and "patternProperties" not in schema:
-        if set(call.arguments) - set(declared):
-            return "unknown_argument"
+    closed = "additionalProperties" not in schema and "patternProperties" not in schema
+    if closed and isinstance(declared, dict) and set(call.arguments) - set(declared):
+        return "unknown_argument"
     return None if arguments_valid(call.arguments, schema) else "arguments"
 
 

@@ -59,7 +59,7 @@ def clean(text: str) -> str:
     text = re.sub(r"\\[()\[\]]", " ", text)
     text = re.sub(r"(?<=\d)\s?(?=\\[dt]?frac)", " ", text)
     text = _FRAC.sub(r"\1/\2", text)
-    for _ in range(4):  # nested at most this deep in the published data; bounded so that crafted output cannot cost more
+    for _ in range(4):  # deeper than the published data nest; bounded, so that crafted output costs no more
         text, count = _UNWRAP.subn(r"\1", text)
         if not count:
             break
@@ -182,8 +182,8 @@ def _round(value: Fraction, decimals: int) -> Fraction:
 def paper_like(text: str, gold: Number) -> Verdict:
     r"""The scorer common in later work on MathChat (FACTS.md), for comparable numbers.
 
-    Text after the last "The answer is", else the last `\boxed{}`; then after the last "="; then the first number, or the
-    last one where neither marker was found. An integer gold is compared rounded, a decimal one within 4 %. Lenient:
+    Text after the last "The answer is", else the last `\boxed{}`; then after the last "="; then the first number, or
+    the last one where neither marker was found. An integer gold is compared rounded, a decimal one within 4 %. Lenient:
     it reads a number from any text, so its unparsed count is near zero; use it beside `strict`, never alone.
     """
     marker, boxed = text.rfind("The answer is"), braced(text, "\\boxed")

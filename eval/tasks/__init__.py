@@ -1,6 +1,6 @@
 """The benchmarks, by name; adding one is a file beside this one and a line here.
 
-    python -m eval list
+python -m eval list
 """
 
 from __future__ import annotations

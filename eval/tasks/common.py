@@ -1,6 +1,6 @@
 """What several tasks share: finding data, reading rows, MathChat's `A:`/`B:` text, and scoring numbers.
 
-    "A: If Janet donates 2 ...\\nB: ... The answer is \\ANSWER{14}.\\n\\nA: On Wednesdays ...\\nB: ..."
+"A: If Janet donates 2 ...\\nB: ... The answer is \\ANSWER{14}.\\n\\nA: On Wednesdays ...\\nB: ..."
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _checked_row(path: str, line_number: int, line: bytes, keys: Sequence[str]) 
 
 
 def split_turns(text: str) -> Turns:
-    """Turns of MathChat's dialogue text, white space around them stripped; a preamble before the first turn is dropped."""
+    """Turns of MathChat's dialogue text, stripped; a preamble before the first turn is dropped."""
     pieces = TURN.split(text)
     turns = Turns([], [])
     for speaker, said in zip(pieces[1::2], pieces[2::2], strict=True):

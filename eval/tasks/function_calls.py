@@ -2,8 +2,8 @@
 
     {"messages": [user, assistant with tool_calls, tool, assistant], "tools": [...]}      canonical, or a BUTTON row
 
-T are the turns whose gold is a call, A those whose gold is an answer. Every metric keeps its whole denominator: a turn that
-cannot be parsed counts as wrong, and is counted as unparsed besides. Calls of one turn are compared in any order.
+T are the turns whose gold is a call, A those whose gold is an answer. Every metric keeps its whole denominator: a turn
+that cannot be parsed scores 0, and is counted as unparsed besides. Calls of one turn are compared in any order.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def data_files(data_dirs: Sequence[str]) -> list[str]:
         if os.path.isfile(os.path.join(path, FILE)):
             return [os.path.join(path, FILE)]
     raise EvalError(
-        f"no {FILE} in: {', '.join(data_dirs)}; `python -m data_prep build RECIPE --out DIR` writes it: pass --data DIR, "
-        "or a .jsonl file of dialogues"
+        f"no {FILE} in: {', '.join(data_dirs)}; `python -m data_prep build RECIPE --out DIR` writes it: pass "
+        "--data DIR, or a .jsonl file of dialogues"
     )
 
 

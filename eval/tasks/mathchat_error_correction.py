@@ -1,7 +1,7 @@
-"""MathChat error correction. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\n\\nB: ...\\n\\nA: ..."}
+"""MathChat error correction. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\n\\nB: ..."}
 
-The model sees the problem, a wrong attempt as its own turn, and the hint that it is wrong; no system prompt, greedy, 300
-new tokens (FACTS.md). Some of the "wrong" attempts are right already: scored with the rest as published, and apart.
+The model sees the problem, a wrong attempt as its own turn, and the hint that it is wrong; no system prompt, greedy,
+300 new tokens (FACTS.md). Some of the "wrong" attempts are right already: scored with the rest as published, and apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
             Message(role="user", content=turns.a[1]),
         )
         dialogue = Dialogue(id=f"error_correction-{index}", source="mathchat", messages=messages)
-        gold = {"answer": row["answer"], "reference": turns.b[1:], "attempt_right": attempt_right(turns.b[0], row["answer"])}
+        gold = {
+            "answer": row["answer"],
+            "reference": turns.b[1:],
+            "attempt_right": attempt_right(turns.b[0], row["answer"]),
+        }
         items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
     return Loaded(items, {"not_two_a_turns": left_out} if left_out else {})
 

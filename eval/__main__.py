@@ -1,0 +1,132 @@
+"""python -m eval list | run MODEL --tasks a,b --out DIR | compare BEFORE AFTER [--out FILE.html]
+
+python -m eval run runs/quickstart --tasks function_calls --data build/demo --out runs/quickstart/eval
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from eval import compare as comparison
+from eval import report as reports
+from eval.protocol import Backend, EvalError
+from eval.run import evaluate, find_tasks, load_tasks
+from eval.tasks import TASKS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 on bad input."""
+    options = parser().parse_args(arguments)
+    console = Console()
+    try:
+        if options.command == "list":
+            console.print(task_table())
+        elif options.command == "run":
+            run(options, console)
+        else:
+            compare(options, console)
+    except EvalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m eval", description="Benchmarks for multi-turn models")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the tasks and their metrics")
+    run = commands.add_parser("run", help="evaluate a model")
+    run.add_argument(
+        "model", help="a checkpoint, a PEFT adapter directory, a hub id; with openai the served model's name"
+    )
+    run.add_argument("--tasks", required=True, help=f"comma-separated: {','.join(TASKS)}")
+    run.add_argument("--out", required=True, help="directory of the report; the same run goes on in it")
+    run.add_argument("--data", action="append", help="directory with the data, or a file of dialogues (default: data); "
+                     "may be given several times, the first that has a file wins")  # fmt: skip
+    run.add_argument("--limit", type=positive, help="items per task")
+    run.add_argument("--backend", choices=("hf", "openai"), default="hf")
+    run.add_argument("--base-url", default="http://localhost:8000/v1", help="server of --backend openai")
+    run.add_argument("--batch-size", type=positive, help="turns at once (default 32 on a CPU, 64 on a GPU; openai 8)")
+    run.add_argument("--max-new-tokens", type=positive, help="per turn, instead of each task's own limit")
+    run.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    run.add_argument(
+        "--tool-format", choices=("native", "button"), help="default: as the checkpoint was trained, else auto"
+    )
+    run.add_argument(
+        "--chat-template", help="name of a shipped template, a path or Jinja text, instead of the model's own"
+    )
+    pair = commands.add_parser("compare", help="two runs of the same tasks, paired")
+    pair.add_argument("before")
+    pair.add_argument("after")
+    pair.add_argument("--out", help="write an HTML page, or Markdown where the name ends in .md")
+    return top
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
+    return value
+
+
+def task_table() -> Table:
+    """Tasks and metrics."""
+    table = Table("task", "metric", "what it says")
+    for task in TASKS.values():
+        table.add_row(
+            Text(task.name, style="bold"), "", f"{task.description}; at most {task.max_new_tokens} new tokens"
+        )
+        for metric, about in task.metrics.items():
+            table.add_row("", metric, Text(about))
+    return table
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Evaluate and print the table."""
+    tasks = find_tasks(options.tasks)
+    data_dirs = options.data or ["data"]
+    loaded = load_tasks(tasks, data_dirs, options.limit)
+    backend = make_backend(options)
+    report = evaluate(backend, options.model, tasks, loaded, data_dirs, options.out, options.max_new_tokens)
+    for table in reports.to_tables(report):
+        console.print(table)
+    console.print(Text(f"{options.out}/{reports.MARKDOWN_FILE}, {reports.JSON_FILE}, transcripts.jsonl"))
+
+
+def make_backend(options: argparse.Namespace) -> Backend:
+    """The backend that the options name; imported here, because torch takes seconds and a server needs none of it."""
+    if options.backend == "openai":
+        from eval.backends.openai import OpenAIBackend
+
+        if options.chat_template:
+            raise EvalError("--chat-template cannot be set on a server: it renders with its own")
+        return OpenAIBackend(options.model, options.base_url, options.batch_size or 8, options.tool_format or "native")
+    from eval.backends.hf import HfBackend, load_model
+
+    loaded = load_model(options.model, options.dtype, options.tool_format, options.chat_template)
+    return HfBackend(loaded, options.batch_size)
+
+
+def compare(options: argparse.Namespace, console: Console) -> None:
+    """Print the paired table, and write it where asked."""
+    pair = comparison.compare_runs(options.before, options.after)
+    console.print(comparison.to_table(pair))
+    if options.out and options.out.endswith(".md"):
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.write(comparison.to_markdown(pair))
+    elif options.out:
+        comparison.write_html(options.out, options.before, options.after)
+    if options.out:
+        console.print(Text(f"wrote {options.out}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

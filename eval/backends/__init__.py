@@ -1,0 +1,1 @@
+"""Where turns are generated: `hf` in process, `openai` at any compatible server (eval.protocol.Backend)."""

@@ -1,0 +1,165 @@
+"""From transcripts to numbers: report.json, report.md, and the table in the terminal.
+
+{"format": 1, "model": "...", "tasks": {"gsm8k": {"n": 1319, "metrics": {"strict": {"n": 1319, "score": 0.31,
+ "low": 0.29, "high": 0.34, "unparsed": 12, ...}}, "prompts_hash": "...", "data": {...}}}, "identity": {...}}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from eval.protocol import EvalError, Task
+from eval.stats import interval
+
+FORMAT = 1
+JSON_FILE = "report.json"
+MARKDOWN_FILE = "report.md"
+
+
+def summarize(task: Task, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Metrics and counts of one task. Each metric has its own n: the items that it applies to."""
+    return {
+        "version": task.version,
+        "description": task.description,
+        "n": len(records),
+        "metrics": {name: _metric(task, name, records) for name in task.metrics if _applies(name, records)},
+        "notes": _counted_notes(records),
+        "finish_reasons": dict(Counter(step["finish_reason"] for record in records for step in record["steps"])),
+        "prompt_tokens": sum(step["prompt_tokens"] for record in records for step in record["steps"]),
+        "new_tokens": sum(step["new_tokens"] for record in records for step in record["steps"]),
+        "prompts_hash": prompts_hash(records),
+    }
+
+
+def _applies(name: str, records: Sequence[dict[str, Any]]) -> bool:
+    return any(name in record["values"] for record in records)
+
+
+def _metric(task: Task, name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    scored = [record for record in records if name in record["values"]]
+    values = [record["values"][name] for record in scored]
+    estimate = interval(values, [record["cluster"] for record in scored])
+    reasons = Counter(record["unparsed"][name] for record in scored if name in record["unparsed"])
+    row: dict[str, Any] = {"about": task.metrics[name], "n": len(scored)} | estimate._asdict()
+    row |= {"unparsed": reasons.total(), "unparsed_reasons": dict(reasons)}
+    if set(values) <= {0.0, 1.0}:
+        right = int(sum(values))
+        row |= {"right": right, "wrong": len(values) - right - reasons.total()}
+    return row
+
+
+def _counted_notes(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        for key, value in record["notes"].items():
+            counts.setdefault(key, Counter())[value] += 1
+    return {key: dict(counter.most_common()) for key, counter in counts.items()}
+
+
+def prompts_hash(records: Sequence[dict[str, Any]]) -> str:
+    """Over item ids and their first prompts: equal hashes mean that two runs asked the same."""
+    lines = sorted(f"{record['item']} {record['steps'][0]['prompt_hash']}" for record in records)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Hex digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(folder: str | os.PathLike[str], report: dict[str, Any]) -> None:
+    """report.json and report.md, each whole or not at all."""
+    _replace(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    _replace(Path(folder) / MARKDOWN_FILE, to_markdown(report))
+
+
+def _replace(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The report of a finished run. Raises EvalError where there is none or another version wrote it."""
+    path = Path(folder) / JSON_FILE
+    if not path.is_file():
+        raise EvalError(f"{path} is not there: `python -m eval run MODEL --tasks ... --out {folder}` writes it")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report.get("format") != FORMAT:
+        raise EvalError(f"{path} has format {report.get('format')!r}, this version reads {FORMAT}; evaluate again")
+    return report
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """The tables, what was left out, and what fixes the run."""
+    lines = [f"# Evaluation of {one_line(report['model'])}", ""]
+    for name, task in report["tasks"].items():
+        lines += [f"## {name} (version {task['version']})", "", f"{task['description']}; {task['n']:,} items.", ""]
+        lines += ["| metric | n | score | 95 % interval | unparsed | over |", "|---|---:|---:|---|---:|---|"]
+        for metric, row in task["metrics"].items():
+            cells = (metric, f"{row['n']:,}", percent(row["score"]), f"{_range(row)} ({row['method']})",
+                     f"{row['unparsed']:,}", row["about"])  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+        for key, counts in {
+            "left out": task["left_out"],
+            "finish reasons": task["finish_reasons"],
+            **task["notes"],
+        }.items():
+            if counts:
+                listed = ", ".join(f"{one_line(value)} {count:,}" for value, count in counts.items())
+                lines.append(f"- {key}: {listed}")
+        data = ", ".join(f"{one_line(path)} sha256 {digest[:16]}" for path, digest in task["data"].items())
+        lines += [
+            f"- data: {data}",
+            f"- prompts: {task['prompts_hash'][:16]}, at most {task['max_new_tokens']} new tokens",
+        ]
+        lines.append("")
+    lines += ["## Run", "", "```json", json.dumps({"sampling": report["sampling"], "identity": report["identity"],
+              "run": report["run"]}, indent=2), "```", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def to_tables(report: dict[str, Any]) -> list[Table]:
+    """One table a task, narrow enough for 80 columns."""
+    tables = []
+    for name, task in report["tasks"].items():
+        table = Table(title=Text(f"{name}: {one_line(report['model'])}"), title_justify="left")
+        table.add_column("metric", no_wrap=True)
+        for column in ("n", "score %", "95 % interval", "wrong", "unparsed"):
+            table.add_column(column, justify="right")
+        for metric, row in task["metrics"].items():
+            wrong = f"{row['wrong']:,}" if "wrong" in row else ""
+            table.add_row(
+                metric, f"{row['n']:,}", percent(row["score"]), _range(row), wrong, f"{row['unparsed']:,}"
+            )  # fmt: skip
+        tables.append(table)
+    return tables
+
+
+def _range(row: dict[str, Any]) -> str:
+    return f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def percent(share: float) -> str:
+    """One decimal, without a sign: 31.4."""
+    return f"{100 * share:.1f}"
+
+
+def one_line(text: Any) -> str:
+    """Printable text on one line: control and format characters, which terminals obey, become a visible mark."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in str(text))
