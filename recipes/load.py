@@ -32,13 +32,8 @@ def validate(values: dict[str, Any], origin: str) -> Recipe:
     except ValidationError as error:
         problems = error.errors()
         # A list with one bad entry is also reported as too short; the entry's own line says it all.
-        inner = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
-        lines = [
-            line
-            for problem in problems
-            if problem["loc"] not in inner or not problem["loc"]
-            for line in _explain(problem)
-        ]
+        inside = {problem["loc"][:depth] for problem in problems for depth in range(1, len(problem["loc"]))}
+        lines = [line for problem in problems if problem["loc"] not in inside for line in _explain(problem)]
         raise RecipeError("\n".join(f"{origin}: {line}" for line in lines)) from None
 
 
@@ -111,7 +106,7 @@ def _explain(problem: ErrorDetails) -> list[str]:
     if problem["type"] == "missing":
         fields = DataSource.model_fields if len(where) > 1 else Recipe.model_fields
         return [f"{key}: is missing; add it ({fields[where[-1]].description})"]
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list").replace("Tuple", "List")
     if not where:  # the checks between fields name their fields themselves
         return message.splitlines()
     return [f"{key}: got {value}; {message[0].lower()}{message[1:]}"]

@@ -12,6 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 Part = Literal["thought", "call", "answer"]
+# transformers' schedules that need nothing beyond the warm-up.
+Schedule = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+]  # fmt: skip
 
 # Attention implementations that keep packed dialogues apart given restarting positions and no mask: transformers
 # derives a block-diagonal mask from the positions, FlashAttention its variable-length kernel (DESIGN law 6).
@@ -66,9 +70,11 @@ class DataSource(Frozen):
     )
     split: str = Field("train", description="Split of a hub data set; files have none.")
     revision: str | None = Field(None, description="Git revision that pins a hub data set.")
-    weight: Float | None = Field(None, gt=0, description="Share of the mixture, relative to the other weights.")
-    samples: Int | None = Field(None, ge=1, description="Take this many dialogues, drawn by the recipe's seed.")
-    repeat: Int = Field(1, ge=1, description="Times each dialogue appears in an epoch.")
+    weight: Float | None = Field(
+        None, gt=0, description="Share of the mixture is this over the sum; all entries have one, or none."
+    )
+    samples: Int | None = Field(None, ge=1, description="Take this many rows, drawn by the seed without repetition.")
+    repeat: Int = Field(1, ge=1, description="Times each training row appears in an epoch.")
 
 
 class Recipe(Frozen):
@@ -116,7 +122,7 @@ class Recipe(Frozen):
     )
     max_length: Int = Field(8192, ge=16, description="Longest sample, in tokens.")
     over_length: Literal["drop", "truncate_turns", "error"] = Field(
-        "drop", description="A dialogue over max_length: drop and report it, cut it after a whole turn, or fail."
+        "drop", description="What a dialogue over max_length meets: drop, truncate_turns (after a whole turn), error."
     )
     max_rejected: Float = Field(
         0.05, ge=0, le=1, description="Share of rows that may be rejected before a build fails."
@@ -134,7 +140,7 @@ class Recipe(Frozen):
         "all-linear", min_length=1, description="Modules that get an adapter: names, a pattern, or all-linear."
     )
     learning_rate: Float = Field(gt=0, description="Peak learning rate.")
-    lr_scheduler_type: str = Field("cosine", min_length=1, description="Schedule of the learning rate.")
+    lr_scheduler_type: Schedule = Field("cosine", description="Schedule of the learning rate.")
     warmup_ratio: Float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: Float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: Float = Field(1.0, ge=0, description="Gradients are clipped to this norm.")
