@@ -20,7 +20,7 @@ from data_prep.encode import Encoded, Encoder, RejectedDialogue
 from data_prep.progress import progress
 from data_prep.quarantine import Quarantine
 from data_prep.rows import Rows, Selection
-from data_prep.samples import SampleStore, StoredSamples, trained_tokens
+from data_prep.samples import KIND_OF_PART, SampleStore, StoredSamples
 from recipes import Recipe
 
 CHUNK_DIALOGUES = 256
@@ -41,6 +41,7 @@ class Encoding:
         self.recipe = recipe
         self.encoder = encoder
         self.quarantine = quarantine
+        self._parts = frozenset(KIND_OF_PART[part] for part in recipe.train_on)
         self.truncated_dialogues = 0
         self.truncated_turns = 0
         self.untrained_samples = 0
@@ -64,11 +65,8 @@ class Encoding:
 
     def _trained(self, samples: list[Encoded]) -> list[Encoded]:
         """The samples with a trained token. Raises RejectedDialogue where there is none."""
-        kinds = np.frombuffer(b"".join(bytes(sample.kinds) for sample in samples), dtype=np.int8)
-        lengths = np.array([len(sample.kinds) for sample in samples])
-        mask = trained_tokens(kinds, lengths, self.recipe.train_on)
-        per_sample = np.split(mask, np.cumsum(lengths)[:-1])
-        good = [sample for part, sample in zip(per_sample, samples, strict=True) if part.any()]
+        # A stop token is trained only beside a trained part, so the parts alone decide.
+        good = [sample for sample in samples if not self._parts.isdisjoint(sample.kinds)]
         if not good:
             wanted = ", ".join(self.recipe.train_on)
             raise RejectedDialogue("no_trained_token", f"no token is of a part that train_on lists ({wanted})")

@@ -96,6 +96,7 @@ def read_all(recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, names: Seq
     """Read every entry into `rows`; the numbers of the rows drawn by `samples`, ascending. Raises as `build` does."""
     entries = (*recipe.train_data, *(recipe.held_out_data or ()))
     _refuse_read_twice(recipe.train_data)
+    _refuse_mixing_held_out(recipe.held_out_data or ())
     drawn: list[NDArray[np.int64]] = []
     with progress("reading") as step:
         for part, entry in enumerate(entries):
@@ -119,6 +120,15 @@ def _refuse_read_twice(entries: Sequence[DataSource]) -> None:
             if place in seen:
                 raise MixtureError(f"train_data: {path} (split {entry.split}) is listed twice; set repeat: 2 instead")
             seen.add(place)
+
+
+def _refuse_mixing_held_out(entries: Sequence[DataSource]) -> None:
+    for index, entry in enumerate(entries):
+        if entry.weight is not None or entry.repeat != 1:
+            raise MixtureError(
+                f"held_out_data[{index}]: weight and repeat are for training; held-out rows are taken once each. Leave "
+                "them out, or set samples to take fewer rows"
+            )
 
 
 def select(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64], names: Sequence[str]) -> Selection:

@@ -85,7 +85,7 @@ def test_equal_inputs_and_seed_give_equal_bytes_and_another_seed_does_not(tmp_pa
         build(recipe, tmp_path / name, byte_encoder())
     first, second = all_bytes(tmp_path / "a"), all_bytes(tmp_path / "b")
     assert len([name for name in first if name.endswith(".arrow")]) == 2
-    assert first == {**second, "quarantine.jsonl": first["quarantine.jsonl"]}
+    assert first == second
     build(recipe_of(chats, held_out_share=0.1, seed=7), tmp_path / "c", encoder)
     assert all_bytes(tmp_path / "c")["train/data-00000-of-00001.arrow"] != first["train/data-00000-of-00001.arrow"]
 
@@ -220,6 +220,12 @@ def test_a_split_that_cannot_be_made_names_the_remedy(tmp_path, encoder):
 def test_a_file_listed_twice_is_refused(tmp_path, chats, encoder):
     with pytest.raises(MixtureError, match="listed twice; set repeat"):
         build(recipe_of(chats, chats), tmp_path / "out", encoder)
+
+
+def test_held_out_rows_are_never_weighted_or_repeated(tmp_path, chats, encoder):
+    data = [{"source": "messages", "path": str(chats), "repeat": 2}]
+    with pytest.raises(MixtureError, match=r"held_out_data\[0\]: weight and repeat are for training"):
+        build(recipe_of(write_rows(tmp_path / "b.jsonl", [chat(99)]), held_out_data=data), tmp_path / "out", encoder)
 
 
 def test_the_report_counts_what_the_data_set_holds(tmp_path, chats, encoder):
