@@ -102,7 +102,8 @@ class DialogueTrainer(SFTTrainer):
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
-        model = self.model_wrapped.eval()
+        model = self.model_wrapped
+        model.eval()  # DeepSpeed's engine returns nothing here
         check_borders(
             lambda batch: flat_logits(model, batch, self.implementation),
             self.model.config.vocab_size, self.args.device, self.run.attn_implementation,
