@@ -142,11 +142,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                mark = key_node.start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", mark)
-            seen.add(key)
+            if isinstance(key_node, yaml.ScalarNode):  # PyYAML itself refuses a key that is a list or mapping
+                if key_node.value in seen:
+                    text = f"key {key_node.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, text, key_node.start_mark)
+                seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
