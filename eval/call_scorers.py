@@ -15,7 +15,7 @@ import jsonschema
 
 from data_prep.checks import loosened
 from data_prep.dialogue import ToolCall, function_of
-from eval.scorers import clean, numbers
+from eval.scorers import MAX_CHARS, clean, numbers
 
 
 def same_json(left: Any, right: Any) -> bool:
@@ -120,4 +120,4 @@ def numbers_agree(answer: str, gold: str) -> bool | None:
     wanted = {number.value for number in numbers(clean(gold))}
     if not wanted:
         return None
-    return {number.value for number in numbers(clean(answer))} == wanted
+    return {number.value for number in numbers(clean(answer[-MAX_CHARS:]))} == wanted

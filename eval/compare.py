@@ -150,8 +150,8 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f6f6;padding:.6rem
 
 
 NOTE = (
-    "Items are paired by id. Where several turns belong to one dialogue, the bootstrap draws whole dialogues; McNemar's "
-    "exact test takes items as independent."
+    "Items are paired by id. Where several turns belong to one dialogue, the bootstrap draws whole dialogues; "
+    "McNemar's exact test takes items as independent."
 )
 
 

@@ -4,7 +4,8 @@ r"""Read numbers out of mathematical prose and compare them; pure functions, eac
     paper_like("... = 6 * 200 = 1200 dollars", gold)            the lenient scorer of later work on MathChat
 
 Every value is a `Fraction`: floats would make 0.1 + 0.2 wrong, overflow on long numbers and compare NaN to anything.
-Every regular expression is linear: model output may hold a million digits.
+Every regular expression is linear, and only the last MAX_CHARS are read: model output may hold a million digits, and what
+it states as its answer stands at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+MAX_CHARS = 50_000
 MAX_DIGITS = 60  # no gold is near; a longer number reads as HUGE, because int() of a million digits takes minutes
 HUGE = Fraction(10) ** MAX_DIGITS * 10
 
@@ -34,7 +36,7 @@ class Verdict(NamedTuple):
 _UNWRAP = re.compile(r"\\(?:text|textbf|mathbf|mathrm|textrm|textit|boxed|ANSWER)\s?\{([^{}]*+)\}")
 _FRAC = re.compile(r"\\[dt]?frac\s?\{\s?(-?\d{1,60})\s?\}\{\s?(\d{1,60})\s?\}")
 _NUMBER = re.compile(
-    r"""(?P<sign>(?<![\w)\]%.}])-\s?)?        # '16-3' and '16 - 3' subtract; '= -3' and '(-3)' are negative
+    r"""(?P<sign>(?<![\w)\]%.}])-(?=[$€£]?[\d.]))?  # '16-3' and '16 - 3' subtract; '= -3' and '(-3)' are negative
         [$€£]?\s?(?P<sign2>(?<=[$€£])-)?
         (?:(?P<whole>\d{1,60})[ ](?=\d++/\d))? # the 4 of '4 2/3'
         (?P<digits>\d{1,3}(?:,\d{3})++(?!\d)|\d++)?
@@ -154,7 +156,7 @@ def strict(text: str, gold: Number) -> Verdict:
     rounded to cents against an unrounded answer (compared at the gold's decimals); 2.67 for a gold of 8/3 (compared at
     the answer's decimals, two at least).
     """
-    stated = stated_answer(text)
+    stated = stated_answer(text[-MAX_CHARS:])
     if stated is None:
         return Verdict(False, "no_stated_answer")
     found = numbers(clean(stated))
@@ -186,6 +188,7 @@ def paper_like(text: str, gold: Number) -> Verdict:
     the last one where neither marker was found. An integer gold is compared rounded, a decimal one within 4 %. Lenient:
     it reads a number from any text, so its unparsed count is near zero; use it beside `strict`, never alone.
     """
+    text = text[-MAX_CHARS:]
     marker, boxed = text.rfind("The answer is"), braced(text, "\\boxed")
     if marker >= 0:
         text = text[marker + len("The answer is") :]
@@ -202,5 +205,5 @@ def paper_like(text: str, gold: Number) -> Verdict:
 
 def last_number(text: str) -> Number | None:
     """The last number of a text, whatever stands around it."""
-    found = numbers(clean(text))
+    found = numbers(clean(text[-MAX_CHARS:]))
     return found[-1] if found else None

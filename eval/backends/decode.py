@@ -1,6 +1,6 @@
 """Greedy decoding of many conversations: prefill once per shared prefix, decode in one batch, refill freed rows.
 
-    Decoder(model, stop_ids, rows, ...).run(jobs, on_done)    on_done(job, new_ids, stopped) -> the conversation's next job
+    Decoder(model, stop_ids, rows, ...).run(jobs, on_done)     on_done(job, new_ids, stopped) -> next job or None
 
 Law: the tokens equal those of one-by-one `model.generate` but for ties that rounding decides (float32: none seen).
 """

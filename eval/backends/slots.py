@@ -44,7 +44,7 @@ class SlotLayer(CacheLayerMixin):
         self.values = _buffer(value_states, self.columns)
         self.is_initialized = True
 
-    def update(  # type: ignore[override]
+    def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append a column per new token; returns the used part, as views."""

@@ -103,5 +103,6 @@ def number_values(rounds: Mapping[str, tuple[str, Reply]]) -> Score:
             verdict = scorer(text, gold_numbers(gold)[0])
             values[name + suffix] = float(verdict.correct)
             if verdict.unparsed:
-                unparsed[name + suffix] = reply.error if reply.finish_reason == "rejected" else verdict.unparsed
+                rejected = reply.finish_reason == "rejected"
+                unparsed[name + suffix] = str(reply.error) if rejected else verdict.unparsed
     return Score(values, unparsed, notes)

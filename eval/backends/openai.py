@@ -1,0 +1,202 @@
+"""Any OpenAI-compatible server: POST BASE_URL/chat/completions with messages and tools, greedy.
+
+    python -m eval run NAME --backend openai --base-url http://localhost:8000/v1 --tasks gsm8k --out DIR
+
+The key is read from OPENAI_API_KEY where there is one. 429, 5xx, timeouts and garbled bodies are retried; a server that
+stays down ends the run with an error, and the same command goes on later: no item is scored for a fault of the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import httpx
+
+from data_prep import button
+from data_prep.dialogue import Dialogue, Message, ToolCall
+from eval.protocol import EvalError, FinishReason, FollowUp, Reply, Request
+
+ATTEMPTS = 5
+FIRST_PAUSE_S = 1.0
+TIMEOUT_S = 600.0  # a long turn on a busy server; the connection itself must come in 10 s
+
+
+class Answer(NamedTuple):
+    """A server's choice: raw content, its tool calls as sent, and why it ended."""
+
+    content: str
+    tool_calls: list[Any]
+    finish_reason: str
+    prompt_tokens: int
+    new_tokens: int
+
+
+class Unusable(Exception):
+    """A response that is no completion: retried."""
+
+
+class Refused(Exception):
+    """The server says that this request can never succeed (4xx): no retry."""
+
+
+class OpenAIBackend:
+    """Implements eval.protocol.Backend on a server; `concurrency` requests are in flight at once."""
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        concurrency: int,
+        tool_format: str = "native",
+        first_pause_s: float = FIRST_PAUSE_S,
+    ):
+        self.model = model
+        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.concurrency = concurrency
+        self.tool_format = tool_format
+        self.first_pause_s = first_pause_s
+        key = os.environ.get("OPENAI_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.client = httpx.Client(headers=headers, timeout=httpx.Timeout(TIMEOUT_S, connect=10.0))
+        self.retries = 0
+
+    def identity(self) -> dict[str, Any]:
+        """The server renders the template, so only the model's name and the form of the request are known."""
+        return {"backend": "openai", "model": self.model, "tool_format": self.tool_format}
+
+    def describe(self) -> dict[str, Any]:
+        """Where it ran and how often it was asked again."""
+        return {"url": self.url, "batch_size": self.concurrency, "retries": self.retries}
+
+    def generate(self, requests: Sequence[Request], follow_up: FollowUp) -> None:
+        """See Backend. `follow_up` is called in this thread only. Raises EvalError when the server stays down."""
+        queue = list(enumerate(requests))[::-1]
+        flying: dict[Future[Reply], int] = {}
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            try:
+                while queue or flying:
+                    while queue and len(flying) < self.concurrency:
+                        index, request = queue.pop()
+                        flying[pool.submit(self._answer, request)] = index
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        index = flying.pop(future)
+                        following = follow_up(index, future.result())
+                        if following is not None:
+                            queue.append((index, following))
+            finally:
+                for future in flying:
+                    future.cancel()
+
+    def _answer(self, request: Request) -> Reply:
+        body = self.body(request)
+        prompt = {"messages": body["messages"], "tools": body.get("tools")}
+        digest = hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()
+        try:
+            answer = self._post(body)
+        except Refused as refusal:
+            return Reply(str(refusal), None, "refused_by_server", "rejected", prompt, digest, 0, 0)
+        message, error = None, None
+        if answer.finish_reason == "length":
+            error = "no_stop"
+        else:
+            try:
+                message = self.read(answer, request.dialogue)
+            except button.TurnParseError as failure:
+                error = failure.code
+        text = answer.content + (json.dumps(answer.tool_calls) if answer.tool_calls else "")
+        finish: FinishReason = "length" if answer.finish_reason == "length" else "stop"
+        return Reply(_clean(text), message, error, finish, prompt, digest, answer.prompt_tokens, answer.new_tokens)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON that is sent."""
+        dialogue = request.dialogue
+        body: dict[str, Any] = {"model": self.model, "temperature": 0, "max_tokens": request.max_new_tokens}
+        if self.tool_format == "button":
+            rows = button.to_messages(dialogue)
+            # A server takes a tool message only in answer to a native call.
+            body["messages"] = [row | {"role": "user"} if row["role"] == "tool" else row for row in rows]
+            return body
+        body["messages"] = [_to_openai(message) for message in dialogue.messages]
+        if dialogue.tools:
+            body["tools"] = list(dialogue.tools)
+        return body
+
+    def read(self, answer: Answer, dialogue: Dialogue) -> Message:
+        """The answer as a message. Raises TurnParseError."""
+        if self.tool_format == "button" and button.uses_button_prompt(dialogue):
+            return button.parse_turn(answer.content)
+        calls = tuple(_read_call(number, call) for number, call in enumerate(answer.tool_calls))
+        return Message(role="assistant", content=_clean(answer.content), tool_calls=calls)
+
+    def _post(self, body: dict[str, Any]) -> Answer:
+        """Send until an answer comes. Raises Refused for a 4xx, EvalError after ATTEMPTS failures."""
+        failure = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.retries += 1
+                time.sleep(self.first_pause_s * 2 ** (attempt - 1))
+            try:
+                return _read_response(self.client.post(self.url, json=body))
+            except (httpx.HTTPError, Unusable) as error:
+                failure = f"{type(error).__name__}: {error}"
+        raise EvalError(
+            f"{self.url} failed {ATTEMPTS} times, last with {failure[:300]}; see that the server runs and give "
+            "the same command again: finished items are kept"
+        )
+
+
+def _read_response(response: httpx.Response) -> Answer:
+    if response.status_code in (408, 409, 429) or response.status_code >= 500:
+        raise Unusable(f"status {response.status_code}")
+    if response.status_code in (401, 403, 404):
+        raise EvalError(
+            f"{response.url} answers {response.status_code}: check --base-url, the model's name and OPENAI_API_KEY"
+        )
+    if response.status_code >= 400:
+        raise Refused(f"status {response.status_code}: {response.text[:300]}")
+    try:
+        data = response.json()
+        choice, usage = data["choices"][0], data.get("usage") or {}
+        message = choice["message"]
+        content, calls = message.get("content") or "", message.get("tool_calls") or []
+        tokens = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise Unusable(f"no completion in the body ({type(error).__name__}): {response.text[:100]!r}") from error
+    if not isinstance(content, str) or not isinstance(calls, list):
+        raise Unusable(f"content is {type(content).__name__}, tool_calls {type(calls).__name__}")
+    return Answer(content, calls, str(choice.get("finish_reason")), *tokens)
+
+
+def _read_call(number: int, call: Any) -> ToolCall:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise button.TurnParseError("call_shape", "a tool call without a function name")
+    arguments = function.get("arguments") or "{}"
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return button.parse_calls(f'{{"name": {json.dumps(function["name"])}, "arguments": {text}}}', start=number)[0]
+
+
+def _to_openai(message: Message) -> dict[str, Any]:
+    """One canonical message in the server's form: arguments as JSON text, thinking before the answer."""
+    row: dict[str, Any] = {"role": message.role, "content": button.plain_content(message)}
+    if message.tool_calls:
+        row["content"] = message.content or None
+        row["tool_calls"] = [
+            {"id": call.id, "type": "function",
+             "function": {"name": call.name, "arguments": button.dump_json(call.arguments)}}
+            for call in message.tool_calls
+        ]  # fmt: skip
+    if message.role == "tool":
+        row["tool_call_id"] = message.tool_call_id
+    return row
+
+
+def _clean(text: str) -> str:
+    """Half surrogate pairs, which JSON can carry and UTF-8 cannot, become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
