@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from eval import compare as comparison
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         if options.command == "list":
-            console.print(task_table())
+            print(task_list())
         elif options.command == "run":
             run(options, console)
         else:
@@ -77,16 +76,15 @@ def positive(text: str) -> int:
     return value
 
 
-def task_table() -> Table:
-    """Tasks and metrics."""
-    table = Table("task", "metric", "what it says")
+def task_list() -> str:
+    """Tasks and metrics, one a line."""
+    lines = []
     for task in TASKS.values():
-        table.add_row(
-            Text(task.name, style="bold"), "", f"{task.description}; at most {task.max_new_tokens} new tokens"
+        lines.append(
+            f"{task.name} (version {task.version}): {task.description}; at most {task.max_new_tokens} new tokens"
         )
-        for metric, about in task.metrics.items():
-            table.add_row("", metric, Text(about))
-    return table
+        lines += [f"    {metric:28} {about}" for metric, about in task.metrics.items()]
+    return "\n".join(lines)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:

@@ -4,8 +4,8 @@ r"""Read numbers out of mathematical prose and compare them; pure functions, eac
     paper_like("... = 6 * 200 = 1200 dollars", gold)            the lenient scorer of later work on MathChat
 
 Every value is a `Fraction`: floats would make 0.1 + 0.2 wrong, overflow on long numbers and compare NaN to anything.
-Every regular expression is linear, and only the last MAX_CHARS are read: model output may hold a million digits, and what
-it states as its answer stands at the end.
+Every regular expression is linear, and only the last MAX_CHARS are read: model output may hold a million digits, and
+what it states as its answer stands at the end.
 """
 
 from __future__ import annotations
