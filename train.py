@@ -22,26 +22,19 @@ from peft import PeftModel
 from rich.console import Console
 
 from data_prep.build import build_key, build_once
-from data_prep.build_dir import BuildError
 from data_prep.encode import Encoder
-from recipes import Recipe, RecipeError, load_recipe
+from recipes import Recipe, load_recipe
 from recipes.manifest import make_manifest
 from training.arguments import load_dtype, training_arguments
-from training.attention import BordersLeak
 from training.checkpoint import (
-    CheckpointError, check_owner, check_resumable, checkpoint_to_resume, claimed, is_finished, run_identity,
+    check_owner, check_resumable, checkpoint_to_resume, claimed, is_finished, run_identity,
     take_ownership, trained_generation_config, with_samples,
 )  # fmt: skip
-from training.launch import Launch, LaunchError, start_processes
-from training.model import ModelError, encoder_of, load_model, lora_config
-from training.progress import LossNotFinite, ProgressCallback, draw_loss
-from training.sizes import UntrainedRow, describe_run, trained_tokens_per_row
+from training.launch import Launch, start_processes
+from training.model import encoder_of, load_model, lora_config
+from training.progress import ProgressCallback, draw_loss
+from training.sizes import describe_run, trained_tokens_per_row
 from training.trainer import DialogueTrainer, Run
-
-EXPECTED_ERRORS = (
-    RecipeError, LaunchError, BuildError, CheckpointError, ModelError, BordersLeak, LossNotFinite, UntrainedRow,
-)  # fmt: skip
-
 
 def main(arguments: list[str]) -> int:
     """Train one recipe; returns the exit status."""
@@ -53,16 +46,19 @@ def main(arguments: list[str]) -> int:
         launch = start_processes(arguments)
         with claimed(Path(recipe.output_dir), launch.rank == 0):
             train(recipe, launch)
-    except EXPECTED_ERRORS as error:
+    except (ValueError, OSError, RuntimeError) as error:
+        # An error that a user can mend is of a type of ours, with a message of its own.
+        if not type(error).__module__.startswith(("recipes.", "data_prep.", "training.")):
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def train(recipe: Recipe, launch: Launch) -> None:
-    """Train `recipe` on the processes of `launch`. Raises one of EXPECTED_ERRORS."""
+    """Train `recipe` on the processes of `launch`. Raises the errors of recipes, data_prep and training."""
     output_dir, data_dir = Path(recipe.output_dir), Path(recipe.output_dir) / "data"
-    console = Console(quiet=launch.rank != 0)
+    console = Console(quiet=launch.rank != 0, highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
@@ -74,7 +70,7 @@ def train(recipe: Recipe, launch: Launch) -> None:
         check_owner(output_dir, identity, recipe.resume)
     if is_finished(output_dir):
         console.print(f"{output_dir} holds this run's final model already; nothing to train")
-        return console.print(evaluation_command(output_dir), highlight=False, soft_wrap=True)
+        return console.print(evaluation_command(output_dir))
 
     build_once(recipe, data_dir, launch.rank, launch.processes, encoder)
     data = load_from_disk(data_dir)
@@ -89,7 +85,7 @@ def train(recipe: Recipe, launch: Launch) -> None:
 
     trainer = make_trainer(recipe, launch, encoder, data, data_key, identity, console)
     for line in describe_run(recipe, launch, trained_tokens_per_row(data["train"]), len(data["held_out"])):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if len(data["held_out"]):
         trainer.evaluate()
@@ -97,7 +93,7 @@ def train(recipe: Recipe, launch: Launch) -> None:
     if launch.rank == 0:
         draw_loss(output_dir)
     console.print(f"final model, metrics.jsonl and loss.png: {output_dir}")
-    console.print(evaluation_command(output_dir), highlight=False, soft_wrap=True)
+    console.print(evaluation_command(output_dir))
 
 
 def make_trainer(

@@ -1,0 +1,110 @@
+"""Runs in processes of their own: killed and resumed, and two processes under DDP, ZeRO-2 and ZeRO-3."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from tests.training.conftest import REPOSITORY
+from training.progress import read_metrics
+
+pytestmark = pytest.mark.slow
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+MODES = {
+    "ddp": "distributed type MULTI_CPU, world size 2",
+    "zero2": "distributed type DEEPSPEED ZeRO-2, world size 2",
+    "zero3": "distributed type DEEPSPEED ZeRO-3, world size 2",
+}
+
+
+def losses(output: Path) -> list[float]:
+    return [row["loss"] for row in read_metrics(output / "metrics.jsonl") if "loss" in row]
+
+
+def trained(command: list[str]) -> str:
+    """What a training command prints; it must succeed."""
+    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_a_run_killed_at_a_random_step_and_resumed_ends_with_identical_bits(write_recipe, tmp_path):
+    kill_at = random.randint(3, 18)
+    recipe = str(write_recipe(max_steps=20, save_steps=2, use_peft=True, lora_dropout=0.1, held_out_share=0))
+    command = [sys.executable, "train.py", recipe]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    trained([*command, f"output_dir={whole}"])
+
+    process = subprocess.Popen([*command, f"output_dir={killed}"], cwd=REPOSITORY, env=ENVIRONMENT,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 300
+    while len(losses(killed)) < kill_at and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "manifest.json").exists(), "the run was over before it could be killed"
+
+    printed = trained([*command, f"output_dir={killed}"])
+    resumed_from = re.search(r"resuming from \S+checkpoint-(\d+)", printed)
+    assert resumed_from and int(resumed_from[1]) >= kill_at - 3, (kill_at, printed)
+    expected, got = (load_file(folder / "adapter_model.safetensors") for folder in (whole, killed))
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items()), f"killed at step {kill_at}"
+    assert losses(killed) == losses(whole)
+
+
+@pytest.fixture(scope="module")
+def one_process() -> dict[str, list[float]]:
+    """Losses of one process, filled in by the first test that needs them."""
+    return {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
+    mode: str, write_recipe: Callable[..., Path], tmp_path: Path, one_process: dict[str, list[float]]
+):
+    # 30 rows in steps of 8: the last step of an epoch is short, and rows must not be repeated to fill it.
+    recipe = str(write_recipe(max_steps=6, save_steps=3, eval_steps=3, held_out_share=0.25, max_grad_norm=0.5))
+    if not one_process:
+        alone = tmp_path / "alone"
+        trained([sys.executable, "train.py", recipe, f"output_dir={alone}", "per_device_train_batch_size=8"])
+        one_process["loss"] = losses(alone)
+        one_process["held_out"] = held_out(alone)
+
+    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--main_process_port", str(free_port()),
+              "--config_file", f"accelerate_configs/cpu_{mode}.yaml"]  # fmt: skip
+    output = tmp_path / "run"
+    printed = trained([*launch, "train.py", recipe, "per_device_train_batch_size=2", "gradient_accumulation_steps=2"])
+    assert MODES[mode] in printed
+    assert losses(output) == pytest.approx(one_process["loss"], rel=1e-4)
+    assert held_out(output) == pytest.approx(one_process["held_out"], rel=1e-4)
+    final, middle = (AutoModelForCausalLM.from_pretrained(folder) for folder in (output, output / "checkpoint-3"))
+    ids = torch.arange(3, 40)[None]
+    assert torch.isfinite(final(ids).logits).all()
+    assert not torch.equal(final(ids).logits, middle(ids).logits)
+    last = AutoModelForCausalLM.from_pretrained(output / "checkpoint-6")
+    torch.testing.assert_close(final(ids).logits, last(ids).logits)
+
+
+def held_out(output: Path) -> list[float]:
+    return [row["held_out_loss"] for row in read_metrics(output / "metrics.jsonl") if "held_out_loss" in row]
+
+
+def free_port() -> int:
+    """A port no other test's launch uses just now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
