@@ -81,7 +81,7 @@ def task_list() -> str:
     lines = []
     for task in TASKS.values():
         lines.append(
-            f"{task.name} (version {task.version}): {task.description}; at most {task.max_new_tokens} new tokens"
+            f"{task.name} (version {task.version}): {task.description}; {task.max_new_tokens} new tokens a turn"
         )
         lines += [f"    {metric:28} {about}" for metric, about in task.metrics.items()]
     return "\n".join(lines)

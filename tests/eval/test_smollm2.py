@@ -16,7 +16,9 @@ from eval.tasks import function_calls
 from tests.eval.helpers import ask
 from training.smollm2 import smollm2_dir
 
-pytestmark = pytest.mark.slow
+# peft 0.21 reads a property that transformers 5.23 deprecates.
+DEPRECATED = "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(DEPRECATED)]
 
 
 def test_a_batch_says_what_plain_generate_says_one_by_one(real_data_dir: Path) -> None:
