@@ -24,9 +24,10 @@ setup: $(STAMP) ## .venv with the exact tested set; nothing to do when it is up 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "+ $(PYTHON) -m venv $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@# --no-compile: most modules are never imported, the others are compiled when they are.
 	@started=$$SECONDS; \
 	echo "+ pip install -c constraints.txt -e .[dev]"; \
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	$(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 	touch $@; \
 	echo "set up in $$((SECONDS - started)) s"
 
