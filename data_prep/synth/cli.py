@@ -8,28 +8,28 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from data_prep.synth import compose
 from data_prep.synth.maths import dialogues
 
-MAKERS: dict[str, Callable[[str, int, int], dict[str, Any]]] = {
-    "button": compose.make_row,
-    "mathchat": dialogues.make_row,
-    "gsm8k": dialogues.make_gsm8k_row,
-}
+KINDS = ("button", "gsm8k", "mathchat")
 
 
 def main(argv: list[str]) -> int:
     """Write the rows and say how many a second; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m data_prep synth", description="Make dialogues by program.")
     parser.add_argument(
-        "kind", choices=sorted(MAKERS), help="whose row format to make; gsm8k is the problems of mathchat alone"
+        "kind", choices=KINDS, help="whose row format to make; gsm8k is the problems of mathchat alone"
     )
     parser.add_argument("--out", required=True, help="JSON Lines file to write")
     parser.add_argument("--rows", type=int, required=True, help="how many rows")
     parser.add_argument("--split", choices=("train", "held_out"), default="train",
                         help="held_out shares no domain and no phrasing with train")  # fmt: skip
+    parser.add_argument("--max-calls", type=int, choices=(2, 3, 4), default=4, help="most calls for one request")
+    parser.add_argument("--user-turns", type=int, choices=(1, 2, 3, 4), default=1, help="requests in a button dialogue")
+    parser.add_argument("--max-tools", type=int, choices=(4, 5, 6), default=6, help="most tools listed in one")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     parser.add_argument("--backend", choices=("program",), default="program", help="what makes the dialogues")
     args = parser.parse_args(argv)
@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
         parser.error(f"--rows must be at least 1, not {args.rows}")
     started = time.perf_counter()
     try:
-        write_rows(args.out, (MAKERS[args.kind](args.split, args.seed, index) for index in range(args.rows)))
+        make = _maker(args)
+        write_rows(args.out, (make(args.split, args.seed, index) for index in range(args.rows)))
     except OSError as error:
         print(f"{args.out}: {error.strerror}; choose another --out", file=sys.stderr)
         return 1
@@ -47,11 +48,17 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _maker(args: argparse.Namespace) -> Callable[[str, int, int], dict[str, Any]]:
+    if args.kind == "button":
+        return partial(compose.make_row, max_calls=args.max_calls, max_tools=args.max_tools, user_turns=args.user_turns)
+    return {"mathchat": dialogues.make_row, "gsm8k": dialogues.make_gsm8k_row}[args.kind]
+
+
 def write_rows(path: str, rows: Iterable[dict[str, Any]]) -> None:
     """One JSON object a line; the file appears under its name only when it is whole."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
+    unfinished = f"{path}.partial"
+    with open(unfinished, "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(partial, path)
+    os.replace(unfinished, path)

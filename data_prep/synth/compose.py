@@ -41,25 +41,39 @@ class Step(NamedTuple):
     said: str
 
 
-def make_row(split: str, seed: int, index: int) -> dict[str, Any]:
-    """One exported row. Raises ToolError if no attempt at this index could be executed (a fault of a domain file)."""
+class Task(NamedTuple):
+    """One request of the user: what is to be called for it, and the calls made."""
+
+    plan: Plan
+    shape: str
+    steps: list[Step]
+
+
+def make_row(
+    split: str, seed: int, index: int, max_calls: int = 4, max_tools: int = 6, user_turns: int = 1
+) -> dict[str, Any]:
+    """One exported row of `user_turns` requests, each of 2 to `max_calls` calls.
+
+    It lists 4 to `max_tools` tools, or one more than its plans use. Raises ToolError if no attempt at this index could
+    be executed (a fault of a domain file).
+    """
     world_seed = f"{seed}/{split}/{index}"
     rng = Random(world_seed)
     for attempt in range(ATTEMPTS):
-        plan, shape = _draw_plan(rng, split)
+        drawn = [_draw_plan(rng, split, max_calls) for _ in range(user_turns)]
         world = World(f"{world_seed}/{attempt}", split)
         try:
-            steps = _execute(rng, plan, world)
+            tasks = [Task(plan, shape, _execute(rng, plan, world)) for plan, shape in drawn]
         except ToolError as error:
             failure = error
             continue
-        return _row(rng, split, f"synth-button-{split}-{seed}-{index}", plan, shape, steps, world)
+        return _row(rng, split, f"synth-button-{split}-{seed}-{index}", tasks, world, max_tools)
     raise ToolError(f"row {index} of {split}, seed {seed}: {ATTEMPTS} attempts failed, the last with: {failure}")
 
 
-def _draw_plan(rng: Random, split: str) -> tuple[Plan, str]:
+def _draw_plan(rng: Random, split: str, max_calls: int) -> tuple[Plan, str]:
     by_shape = plans(split)
-    shapes = [shape for shape in SHAPES if by_shape[shape]]
+    shapes = [shape for shape in SHAPES if by_shape[shape] and int(shape.split("-")[1]) <= max_calls]
     shape = rng.choices(shapes, [SHAPES[shape] for shape in shapes])[0]
     by_domain = by_shape[shape]
     weights = [min(len(found), PLANS_PER_DOMAIN) for found in by_domain.values()]
@@ -98,39 +112,45 @@ def _draw_value(rng: Random, world: World, function: Function, kind: Kind, given
     return value
 
 
-def _row(
-    rng: Random, split: str, row_id: str, plan: Plan, shape: str, steps: list[Step], world: World
-) -> dict[str, Any]:
+def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, max_tools: int) -> dict[str, Any]:
     grammar = GRAMMARS[split]
     parallel = rng.random() < PARALLEL_ON_SHARE
-    request, template = _request(rng, grammar, plan, steps)
+    messages: list[Message] = []
+    templates: list[str] = []
+    for task in tasks:
+        request, template = _request(rng, grammar, task.plan, task.steps)
+        made = sum(len(message.tool_calls) for message in messages)
+        messages.append(Message(role="user", content=request))
+        messages += _turns(rng, grammar, task.plan, task.steps, parallel, made)
+        templates.append(template)
+    chain = [name for task in tasks for name in task.plan.steps]
     dialogue = Dialogue(
         id=row_id,
         source="button",
-        messages=(Message(role="user", content=request), *_turns(rng, grammar, plan, steps, parallel)),
-        tools=tuple(_list_tools(rng, split, plan)),
+        messages=tuple(messages),
+        tools=tuple(_list_tools(rng, split, chain, max_tools)),
         meta={"parallel_calls": parallel},
     )
     meta = {
         "split": split,
-        "domain": plan.domain,
-        "domains": sorted({DOMAIN_OF[name].name for name in plan.steps}),
-        "shape": shape,
-        "chain": list(plan.steps),
-        "template": template,
+        "domain": tasks[0].plan.domain,
+        "domains": sorted({DOMAIN_OF[name].name for name in chain}),
+        "shape": "+".join(task.shape for task in tasks),
+        "chain": chain,
+        "template": "+".join(templates),
         "parallel_calls": parallel,
         "world": world.seed,
     }
     return {"id": row_id, "messages": button.to_messages(dialogue), "meta": meta}
 
 
-def _list_tools(rng: Random, split: str, plan: Plan) -> list[dict[str, Any]]:
-    """The tools of the plan and distractors, half of them of its own domains, shuffled; never fewer than four."""
-    chosen = list(dict.fromkeys(plan.steps))
-    count = rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0]
-    near = [f.name for f in DOMAIN_OF[rng.choice(plan.steps)].functions if f.name not in chosen]
+def _list_tools(rng: Random, split: str, chain: list[str], max_tools: int) -> list[dict[str, Any]]:
+    """The tools of the plans and distractors, half of them of their own domains, shuffled; never fewer than four."""
+    chosen = list(dict.fromkeys(chain))
+    count = min(max_tools, rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0])
+    near = [f.name for f in DOMAIN_OF[rng.choice(chain)].functions if f.name not in chosen]
     rng.shuffle(near)
-    while len(chosen) < max(count, len(set(plan.steps)) + 1):
+    while len(chosen) < max(count, len(set(chain)) + 1):
         name = near.pop() if near and rng.random() < NEAR_SHARE else rng.choice(ALL_NAMES[split])
         if name not in chosen:
             chosen.append(name)
@@ -146,7 +166,7 @@ def _request(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step]) -> tu
     last = len(steps) - 1
     nouns = {0: _noun(plan, steps)} if plan.first_wave == 1 else {}
     form = (
-        rng.choice(("nested", "nested", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
+        rng.choice(("nested", "topic", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
     )
     named: dict[int, str] = {}
     before = behind = ""
@@ -203,55 +223,39 @@ def _ask(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int
     return pick(rng, steps[index].function.asks).format_map(_slots(rng, plan, steps, index, named))
 
 
-def _values(rng: Random, step: Step) -> str:
-    """The verb phrase of a step with the values it will pass, as the thought before the call states them."""
-    literals = {param.name: param.kind.literal.format(step.arguments[param.name]) for param in step.function.params}
-    return pick(rng, step.function.asks).format_map(literals)
-
-
-def _turns(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], parallel: bool) -> list[Message]:
-    """Thought and calls, results, thought and calls, ..., final answer."""
+def _turns(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], parallel: bool, first_id: int) -> list[Message]:
+    """Thought and calls, results, thought and calls, ..., final answer. A thought names the tool and its values."""
     together = parallel and plan.first_wave > 1
     waves = [list(range(plan.first_wave))] if together else []
     waves += [[index] for index in range(plan.first_wave if together else 0, len(steps))]
+    tools = grammar.then.join(step.function.name for step in steps)
+    thoughts = [pick(rng, grammar.plan).format(tools=tools)]
+    if together:
+        thoughts.append(pick(rng, grammar.together))
     messages: list[Message] = []
-    seen: list[Step] = []
-    for number, wave in enumerate(waves):
-        if number == 0:
-            thought = _plan_thought(rng, grammar, plan, steps, together)
-        else:
-            last = wave[-1] == len(steps) - 1
-            frames = grammar.other if wave[0] < plan.first_wave else grammar.last if last else grammar.next
-            report = " ".join(step.said for step in seen)
-            thought = pick(rng, frames).format(seen=report, ask=_values(rng, steps[wave[0]]))
-        calls = tuple(ToolCall(f"call_{i}", steps[i].function.name, steps[i].arguments) for i in wave)
-        messages.append(Message(role="assistant", content=thought, tool_calls=calls))
+    for wave in waves:
+        thoughts += [_step_thought(rng, grammar, steps[index]) for index in wave]
+        calls = tuple(ToolCall(f"call_{first_id + i}", steps[i].function.name, steps[i].arguments) for i in wave)
+        messages.append(Message(role="assistant", content=" ".join(thoughts), tool_calls=calls))
         messages += [_result(call, steps[index]) for call, index in zip(calls, wave, strict=True)]
-        seen = [steps[index] for index in wave]
+        thoughts = [_gave(rng, grammar, steps[index]) for index in wave]
     says = " ".join(step.said for step in steps[-rng.choice((1, 2)) :])
     answer = pick(rng, grammar.answer).format(says=says)
     messages.append(Message(role="assistant", content=answer, thinking=pick(rng, grammar.done)))
     return messages
 
 
+def _step_thought(rng: Random, grammar: Grammar, step: Step) -> str:
+    """The call to make, with every value it passes."""
+    values = " and ".join(f"{name} {value}" for name, value in step.arguments.items())
+    return pick(rng, grammar.step).format(tool=step.function.name, values=values)
+
+
+def _gave(rng: Random, grammar: Grammar, step: Step) -> str:
+    """What a call returned."""
+    results = " and ".join(f"{name} {value}" for name, value in step.results.items())
+    return pick(rng, grammar.gave).format(tool=step.function.name, results=results)
+
+
 def _result(call: ToolCall, step: Step) -> Message:
     return Message(role="tool", tool_call_id=call.id, name=call.name, content=button.dump_json(step.results))
-
-
-def _plan_thought(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], together: bool) -> str:
-    """The first thought: everything to do, with the values known so far."""
-    names = {}
-    for index, step in enumerate(steps):
-        result = next((r for links in plan.links for source, key in links.values() if source == index
-                       for r in step.function.returns if r.name == key), None)  # fmt: skip
-        if result is not None:
-            names[index] = f"that {result.kind.noun}"
-    if plan.first_wave > 1 and names[0] == names[1]:
-        del names[0], names[1]
-    asks = [_ask(rng, plan, steps, index, names) for index in range(len(steps))]
-    if plan.first_wave == 1:
-        frames = {2: grammar.plan_2, 3: grammar.plan_3, 4: grammar.plan_4}[len(steps)]
-        return pick(rng, frames).format(**dict(zip("abcd", asks, strict=False)))
-    rest = " and ".join(asks[2:])
-    thought = pick(rng, grammar.plan_parallel).format(a=asks[0], b=asks[1], rest=rest)
-    return f"{thought} {pick(rng, grammar.together if together else grammar.one_by_one)}"

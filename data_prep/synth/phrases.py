@@ -14,21 +14,17 @@ from typing import NamedTuple
 
 
 class Grammar(NamedTuple):
-    """Templates of one split. Slots: {ask} a verb phrase, {thing} a noun phrase, {noun}, {seen} what results said."""
+    """Templates of one split. Slots: {ask} a verb phrase, {thing} a noun phrase, {noun} its kind."""
 
     ask: tuple[str, ...]  # the request
     topic: tuple[tuple[str, str], ...]  # (sentence that introduces {thing}, how the request then refers to its {noun})
     after: tuple[tuple[str, str], ...]  # (how the request refers to it, sentence that says afterwards what it is)
     closing: tuple[str, ...]
-    plan_2: tuple[str, ...]
-    plan_3: tuple[str, ...]
-    plan_4: tuple[str, ...]
-    plan_parallel: tuple[str, ...]  # {a} and {b} are independent, {rest} needs both
-    together: tuple[str, ...]  # ON: both at once
-    one_by_one: tuple[str, ...]  # OFF: one after the other
-    other: tuple[str, ...]  # OFF: the second of the independent calls
-    next: tuple[str, ...]
-    last: tuple[str, ...]
+    plan: tuple[str, ...]  # the first thought: {tools} in the order of the calls
+    then: str  # what stands between two tools of the plan
+    gave: tuple[str, ...]  # what came of the call before: {tool} and {results}
+    step: tuple[str, ...]  # the call to make: {tool} with {values}
+    together: tuple[str, ...]  # ON: what is said before two independent calls
     done: tuple[str, ...]
     answer: tuple[str, ...]
 
@@ -51,19 +47,12 @@ GRAMMARS = {
             ("a certain {noun}", "The one I mean is {thing}."),
         ),
         closing=("Thanks!", "Thank you.", "Thanks in advance."),
-        plan_2=("I need to {a} and then {b}.", "The task is to {a}, and with that result {b}.",
-                "First I have to {a}; after that I can {b}."),
-        plan_3=("I need to {a}, then {b}, and finally {c}.", "First I have to {a}; after that I can {b} and then {c}."),
-        plan_4=("I need to {a}, then {b}, then {c}, and finally {d}.",),
-        plan_parallel=("I need to {a} and {b}, and then {rest}.",
-                       "First I have to {a} and {b}; after that I can {rest}."),
+        plan=("The plan is {tools}.", "I need {tools}.", "The tools to use are {tools}."),
+        then=", then ",
+        gave=("{tool} gave {results}.", "The result of {tool} is {results}.", "{tool} says {results}."),
+        step=("Now I call {tool} with {values}.", "Next is {tool} with {values}.", "I use {tool} with {values}."),
         together=("The first two are independent, so I call them together.",
                   "I can do the first two at the same time."),
-        one_by_one=("I begin with the first.", "I do one thing at a time."),
-        other=("{seen} Next I have to {ask}.", "{seen} The other thing I need is to {ask}."),
-        next=("{seen} Now I need to {ask}.", "Next I have to {ask}.", "With that result I can {ask}."),
-        last=("{seen} The last step is to {ask}.", "Now I only need to {ask}.", "Now I can {ask}.",
-              "That lets me {ask}."),
         done=("I have everything I need to answer.", "All results are in.", "That completes the task."),
         answer=("{says}", "{says}", "Here is what I found: {says}", "Done! {says}"),
     ),
@@ -83,15 +72,11 @@ GRAMMARS = {
             ("some {noun}", "To be precise, it's {thing}."),
         ),
         closing=("Much appreciated!", "Cheers.", "I'd be grateful."),
-        plan_2=("What is wanted is to {a}, which lets me {b}.", "It takes two lookups: {a}, afterwards {b}."),
-        plan_3=("What is wanted is to {a}, which lets me {b}, whose outcome lets me {c}.",),
-        plan_4=("It takes four lookups: {a}, afterwards {b}, afterwards {c}, at the end {d}.",),
-        plan_parallel=("Two facts are missing: {a}, {b}. They allow me to {rest}.",),
+        plan=("What it takes: {tools}.", "To be run: {tools}."),
+        then=" and afterwards ",
+        gave=("From {tool} came {results}.", "{tool} returned {results}."),
+        step=("Time for {tool}: {values}.", "On to {tool}: {values}."),
         together=("Neither depends on the other; both go out at once.",),
-        one_by_one=("They go out separately.",),
-        other=("{seen} The second missing fact: {ask}.",),
-        next=("{seen} It is time to {ask}.", "So it is time to {ask}."),
-        last=("{seen} What remains is to {ask}.", "What remains is to {ask}."),
         done=("Nothing is missing any more.", "The outcome is clear."),
         answer=("{says}", "The outcome: {says}"),
     ),

@@ -26,24 +26,33 @@ MIN_TOOLS, MIN_CALLS, MAX_CALLS = 4, 2, 4
 
 def check_row(row: dict[str, Any]) -> list[str]:
     """Everything that is wrong with an exported row; an empty list for a sound one."""
-    system, user, *turns = row["messages"]
+    system, *turns = row["messages"]
     listing = TOOLS.search(system["content"])
     tools = {tool["name"]: tool for tool in json.loads(listing.group(1))} if listing else {}
     one_at_a_time = OFF in system["content"]
-    problems = _check_prompt(tools, user["content"])
     world = World(row["meta"]["world"], row["meta"]["split"])
-    seen = user["content"]
+    problems = [] if len(tools) >= MIN_TOOLS else [f"only {len(tools)} tools"]
+    seen = ""
     values: list[Any] = []
     called = 0
-    for turn, result in zip(turns[::2], [*turns[1::2], None], strict=True):
+    for number, turn in enumerate(turns):
+        if turn["role"] == "user":
+            problems += [f"the request names the tool {name}" for name in tools if name in turn["content"]]
+            seen += " " + turn["content"]
+            called = 0
+        if turn["role"] != "assistant":
+            continue
         match = TURN.fullmatch(turn["content"])
-        if turn["role"] != "assistant" or match is None or (match.group(2) == "final") != (result is None):
-            return [*problems, f"not a call with results, nor an answer at the end: {turn['content'][:80]!r}"]
+        result = turns[number + 1] if number + 1 < len(turns) and turns[number + 1]["role"] == "tool" else None
+        if match is None or (match.group(2) == "final") != (result is None):
+            return [*problems, f"not a call with results, nor an answer: {turn['content'][:80]!r}"]
         thought, _, action = match.groups()
         problems += [f"number from nowhere in {thought!r}: {n}" for n in _unseen(thought, seen)]
         if result is None:
             problems += [f"number from nowhere in the answer: {n}" for n in _unseen(action, seen)]
-            break
+            if not MIN_CALLS <= called <= MAX_CALLS:
+                problems.append(f"{called} calls for one request")
+            continue
         calls = json.loads(action)
         called += len(calls)
         if one_at_a_time and len(calls) > 1:
@@ -55,15 +64,8 @@ def check_row(row: dict[str, Any]) -> list[str]:
             problems.append(f"executed again: {executed}; the row says {result['content']}")
         seen += " " + result["content"]
         values += [value for entry in json.loads(result["content"]) for value in entry["results"].values()]
-    if not MIN_CALLS <= called <= MAX_CALLS:
-        problems.append(f"{called} calls")
-    return problems
-
-
-def _check_prompt(tools: dict[str, Any], user: str) -> list[str]:
-    problems = [f"the request names the tool {name}" for name in tools if name in user]
-    if len(tools) < MIN_TOOLS:
-        problems.append(f"only {len(tools)} tools")
+    if turns[0]["role"] != "user" or "<final>" not in turns[-1]["content"]:
+        problems.append("the dialogue does not go from a request to an answer")
     return problems
 
 
