@@ -27,14 +27,22 @@ from recipes import Recipe, load_recipe
 from recipes.manifest import make_manifest
 from training.arguments import load_dtype, training_arguments
 from training.checkpoint import (
-    check_owner, check_resumable, checkpoint_to_resume, claimed, is_finished, run_identity,
-    take_ownership, trained_generation_config, with_samples,
-)  # fmt: skip
+    check_owner,
+    check_resumable,
+    checkpoint_to_resume,
+    claimed,
+    is_finished,
+    run_identity,
+    take_ownership,
+    trained_generation_config,
+    with_samples,
+)
 from training.launch import Launch, start_processes
 from training.model import encoder_of, load_model, lora_config
 from training.progress import ProgressCallback, draw_loss
 from training.sizes import describe_run, trained_tokens_per_row
 from training.trainer import DialogueTrainer, Run
+
 
 def main(arguments: list[str]) -> int:
     """Train one recipe; returns the exit status."""

@@ -216,6 +216,5 @@ def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterabl
         # The samples' hash is known only once they are built; until then the other parts of the data decide.
         for key in sorted(before.keys() & now.keys() if part == "data" else before.keys() | now.keys()):
             if before.get(key) != now.get(key):
-                yield f"{key} of the data changed" if part == "data" else (
-                    f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-                )
+                was = f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+                yield f"{key} of the data changed" if part == "data" else was

@@ -109,7 +109,7 @@ def _option(words: list[str], name: str) -> str | None:
 
 
 def _distributed_type(state: PartialState) -> str:
-    """DeepSpeed and FSDP show in the environment only: accelerate joins the processes as plain MULTI_CPU or MULTI_GPU."""
+    """DeepSpeed and FSDP show in the environment only: accelerate joins the processes as MULTI_CPU or MULTI_GPU."""
     if _flag("ACCELERATE_USE_DEEPSPEED"):
         return f"DEEPSPEED ZeRO-{_zero_stage()}"
     return "FSDP" if _flag("ACCELERATE_USE_FSDP") else str(state.distributed_type.value)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from training.model import ModelError, base_of_adapter
 
@@ -32,7 +32,9 @@ def merge(adapter: Path, out: Path) -> float:
     """
     base = base_of_adapter(str(adapter))
     if base is None:
-        raise ModelError(f"{adapter} is no adapter directory: it holds no adapter_config.json; give the trained adapter")
+        raise ModelError(
+            f"{adapter} is no adapter directory: it holds no adapter_config.json; give the trained adapter"
+        )
     if out.exists():
         raise ModelError(f"{out} exists already; give --out a folder that does not exist yet")
     revision = PeftConfig.from_pretrained(adapter).revision
@@ -58,13 +60,13 @@ def merge(adapter: Path, out: Path) -> float:
 
 
 @torch.no_grad()
-def _log_probabilities(model: torch.nn.Module) -> torch.Tensor:
+def _log_probabilities(model: PreTrainedModel | PeftModel) -> torch.Tensor:
     """(PROBE_TOKENS, vocabulary) float32."""
     ids = torch.arange(PROBE_TOKENS)[None] * 7919 % model.config.vocab_size
     return model(input_ids=ids).logits[0].float().log_softmax(-1)
 
 
-def _save(merged: torch.nn.Module, adapter: Path, out: Path) -> None:
+def _save(merged: PreTrainedModel, adapter: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / "whole"

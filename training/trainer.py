@@ -1,7 +1,7 @@
 """TRL's SFTTrainer on encoded rows: flat micro-batches, loss per trained token, checkpoints that are whole or absent.
 
-    trainer = DialogueTrainer(model, run)        run: what the training needs beside the model
-    trainer.train(resume_from_checkpoint=None); trainer.evaluate(); trainer.save_final()
+trainer = DialogueTrainer(model, run)        run: what the training needs beside the model
+trainer.train(resume_from_checkpoint=None); trainer.evaluate(); trainer.save_final()
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+)
 from trl import SFTConfig, SFTTrainer
 
 from training.attention import check_borders, implementation_for
@@ -169,7 +176,7 @@ class DialogueTrainer(SFTTrainer):
                  for kind, loss, count in zip(KINDS, losses, counts, strict=True) if count}  # fmt: skip
         self.log(dict(logs))
         # Tells the Trainer that this step's evaluation is done; it asks again at the end of an epoch otherwise.
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
         self._held_out = (self.state.global_step, logs)
         self._window_start += time.monotonic() - began
         return logs

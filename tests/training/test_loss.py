@@ -48,10 +48,10 @@ def test_attention_by_dialogue_equals_eager_within_and_beyond_a_sliding_window()
         model.config.sliding_window = 8
         for layer in model.model.layers:
             layer.self_attn.config.sliding_window = 8
-    logits = [
-        flat_logits(model, collate([row]), name) for model, name in zip(models, IMPLEMENTATIONS, strict=True)
-    ]
-    unlimited = flat_logits(tiny_model("mistral", VOCABULARY, attn_implementation=BY_DIALOGUE), collate([row]), BY_DIALOGUE)
+    logits = [flat_logits(model, collate([row]), name) for model, name in zip(models, IMPLEMENTATIONS, strict=True)]
+    unlimited = flat_logits(
+        tiny_model("mistral", VOCABULARY, attn_implementation=BY_DIALOGUE), collate([row]), BY_DIALOGUE
+    )
     torch.testing.assert_close(logits[0], logits[2], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(logits[1], logits[2], rtol=1e-4, atol=1e-5)
     assert (logits[0] - unlimited).abs().max() > 1e-4

@@ -1,4 +1,4 @@
-"""Every shipped recipe, as it stands, takes two steps: a tiny model of its architecture, rows of its sources' formats."""
+"""Every shipped recipe takes two steps as it stands: a tiny model of its architecture, rows of its sources' formats."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def button_row(rng: random.Random, number: int) -> dict[str, Any]:
 def sharegpt_row(rng: random.Random, number: int) -> dict[str, Any]:
     """A row of OpenHermes-2.5's form."""
     a = rng.randint(1, 9999)
-    turns = [("human", f"Question {number}: which number follows {a} when counting upwards by one?"), ("gpt", str(a + 1))]
+    turns = [
+        ("human", f"Question {number}: which number follows {a} when counting upwards by one?"),
+        ("gpt", str(a + 1)),
+    ]
     return {"conversations": [{"from": speaker, "value": value} for speaker, value in turns]}
 
 
@@ -114,7 +117,7 @@ def test_every_shipped_recipe_trains_two_steps(path, tiny_models, tmp_path):
     assert len(losses) == 2 and all(math.isfinite(loss) for loss in losses)
     manifest = read_manifest(output)
     assert manifest["recipe"]["name"] == recipe.name and manifest["step"] == 2
-    saved = set(path.name for path in output.iterdir())
+    saved = {file.name for file in output.iterdir()}
     assert ("adapter_model.safetensors" if recipe.use_peft else "model.safetensors") in saved
     if not recipe.use_peft:
         assert str(AutoModelForCausalLM.from_pretrained(output).dtype) == f"torch.{recipe.dtype}"
