@@ -11,6 +11,7 @@ The wording of the system prompt, its misspelling included, is the published one
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -130,9 +131,9 @@ def render_results(calls: tuple[ToolCall, ...], results: list[Message]) -> str:
 
 
 def json_or_text(text: str) -> Any:
-    """The value of JSON text, or the text itself where it is none (NaN and Infinity are not JSON)."""
+    """The value of JSON text, or the text itself where it is none (NaN, Infinity and 1e999 are not JSON)."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
 
@@ -205,7 +206,7 @@ def parse_turn(text: str) -> Message:
 def parse_calls(text: str, start: int = 0) -> list[ToolCall]:
     """The calls inside one `<call>` block: a JSON list of {"name", "arguments"}, or one such object."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise TurnParseError("call_json", f"the call is not JSON: {error}") from error
     entries = value if isinstance(value, list) else [value]
@@ -222,3 +223,8 @@ def parse_calls(text: str, start: int = 0) -> list[ToolCall]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text)

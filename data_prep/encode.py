@@ -33,7 +33,8 @@ __all__ = ["ANSWER", "CALL", "CONTEXT", "KINDS", "STOP", "THOUGHT", "Encoded", "
            "load_encoder", "load_tokenizer"]  # fmt: skip
 
 TEMPLATES = Path(__file__).parent / "templates"
-BREAK = "\uf8fe"  # a private-use character that marks where control text is broken up
+TAIL_CHARS = 100  # what stands between a prompt's last control token and its end is a role's name, rarely more
+BREAK = "\ufdd0"  # marks where control text is broken up: a noncharacter, which Unicode keeps out of all text
 
 REASONS = {
     "control_token": "content, tool list or a result would become a control token of this tokenizer",
@@ -51,6 +52,7 @@ REASONS = {
     "not_parsed_back": "the rendered turn does not parse back to the same calls and text",
     "history_rewritten": "the template renders an earlier turn otherwise once others follow (history: error)",
     "no_trained_turn": "no assistant turn is trained",
+    "unencodable_text": "the tokenizer has no tokens for some character of a trained turn",
 }
 
 
@@ -131,9 +133,9 @@ class Encoder:
         self.stop_token_ids = [tokenizer.convert_tokens_to_ids(stop) for stop in self.formats.stops]
         self._control = _control_pattern(self.lens.control)
         self._added_ids = set(tokenizer.added_tokens_decoder)
-        self._backend = tokenizer.backend_tokenizer
-        self._backend.no_truncation()
-        self._backend.no_padding()
+        self._stop_ids = dict(zip(self.formats.stops, self.stop_token_ids, strict=True))
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
         self._tails: dict[str, list[int]] = {}
 
     # What the model is given
@@ -150,10 +152,12 @@ class Encoder:
 
     def parse(self, generated: str | list[int], has_tools: bool) -> Message:
         """Read a generated turn, ids or text, with or without its stop token. Raises TurnParseError."""
-        text = generated if isinstance(generated, str) else self.tokenizer.decode(generated)
+        if not isinstance(generated, str):
+            end = next((at for at, token in enumerate(generated) if token in self.stop_token_ids), len(generated))
+            return self._parse(self._decode(generated[:end]), has_tools)
         for stop in self.formats.stops:
-            text = text.split(stop, 1)[0]
-        return self._parse(text, has_tools)
+            generated = generated.split(stop, 1)[0]
+        return self._parse(generated, has_tools)
 
     def facts(self) -> dict[str, Any]:
         """What decides the ids, for manifests: format, template, adaptations, stop tokens."""
@@ -196,7 +200,7 @@ class Encoder:
 
     def control_text_in(self, dialogue: Dialogue) -> str | None:
         """The first piece of the dialogue's text that is a control token's, or None."""
-        found = self._control.search(_data_text(dialogue)) if self._control else None
+        found = self._control.search(_data_text(dialogue))
         return found.group() if found else None
 
     def _plan_or_reject(self, dialogue: Dialogue) -> list[Sample] | RejectedDialogue:
@@ -231,32 +235,45 @@ class Encoder:
 
     def _guarded(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue after the checks that make forging roles impossible, its control text broken up if so asked."""
+        if not dialogue.tools and any(message.tool_calls for message in dialogue.messages):
+            raise RejectedDialogue("calls_without_tools", "the dialogue calls functions but its tool list is empty")
         if self.tool_format == "button":
             _check_button(dialogue)
         elif dialogue.tools and self.formats.native.syntax is None:
             lossy = self.formats.lossy
             code, reason = (lossy.code, lossy.reason) if lossy else ("no_call_parser", "")
             raise RejectedDialogue(code, f"{reason}; use tool_format: button")
-        found = self.control_text_in(dialogue)
-        if found is not None and self.control_text == "reject":
+        text = _data_text(dialogue)
+        found = self._control.search(text)
+        if found and self.control_text == "reject":
             raise RejectedDialogue(
-                "control_token", f"the text {found!r} is a control token; control_text: plain encodes it as text"
+                "control_token", f"the text {found.group()!r} is a control token; control_text: plain encodes it as text"
             )
-        return dialogue if found is None else self._broken_up(dialogue)
+        if self.control_text == "plain" and BREAK in text:
+            raise RejectedDialogue("control_token", f"control_text: plain needs the noncharacter {BREAK!r} for itself")
+        return self._broken_up(dialogue) if found else dialogue
 
     def _broken_up(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue with a break inside every control text, so that tokenizing never sees it whole."""
-        if BREAK in _data_text(dialogue):
-            raise RejectedDialogue("control_token", f"control text beside the reserved character {BREAK!r}")
 
         def cut(value: Any) -> Any:
             if isinstance(value, str):
-                return self._control.sub(lambda found: found.group()[0] + BREAK + found.group()[1:], value)
+                while self._control.search(value):  # again: behind the first character another one may begin
+                    value = self._control.sub(lambda found: found.group()[0] + BREAK + found.group()[1:], value)
+                return value
             if isinstance(value, dict):
                 return {cut(key): cut(item) for key, item in value.items()}
             return [cut(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-        return Dialogue.from_dict(cut(dialogue.to_dict()))
+        def cut_message(message: Message) -> Message:
+            calls = tuple(msgspec.structs.replace(call, id=cut(call.id), name=cut(call.name),
+                                                  arguments=cut(call.arguments)) for call in message.tool_calls)  # fmt: skip
+            content = _unescaped(message.content) if message.role == "tool" else message.content
+            return msgspec.structs.replace(message, content=cut(content), tool_calls=calls, thinking=cut(message.thinking),
+                                           name=cut(message.name), tool_call_id=cut(message.tool_call_id))  # fmt: skip
+
+        messages = tuple(cut_message(message) for message in dialogue.messages)
+        return msgspec.structs.replace(dialogue, messages=messages, tools=tuple(cut(list(dialogue.tools))))
 
     def _prove(self, dialogue: Dialogue, message: Message, turn: Turn) -> list[Part]:
         """The parts of a turn, after its text has been read back to the same message."""
@@ -304,11 +321,14 @@ class Encoder:
         if not before:
             raise RejectedDialogue("template_raises", "the dialogue begins with an assistant turn: nothing prompts it")
         try:
-            return self.lens.turn(before, row, tools)
+            turn = self.lens.turn(before, row, tools)
         except RenderError as error:
             raise RejectedDialogue("template_raises", str(error)) from error
         except Unaligned as error:
             raise RejectedDialogue(error.code, error.message) from error
+        if turn.stop not in self._stop_ids:
+            raise RejectedDialogue("no_stop_token", f"the turn ends in {turn.stop!r}, at which generation does not stop")
+        return turn
 
     # Tokens
 
@@ -335,14 +355,17 @@ class Encoder:
         token, and only that tail (a role's name and a line break, as a rule) is tokenized again.
         """
         anchor = first - 1
-        while anchor >= 0 and tokens.ids[anchor] not in self._added_ids:
+        while anchor >= 0 and (tokens.ids[anchor] not in self._added_ids or tokens.ends[anchor] > border):
             anchor -= 1
         if anchor < 0:
             return self._ids(text[:border]) == tokens.ids[:first]
         tail = text[tokens.ends[anchor] : border]
-        if tail not in self._tails:
-            self._tails[tail] = self._after_control_token(tail)
-        return tokens.ids[anchor + 1 : first] == self._tails[tail]
+        ids = self._tails.get(tail)
+        if ids is None:
+            ids = self._after_control_token(tail)
+            if len(tail) < TAIL_CHARS:
+                self._tails[tail] = ids
+        return tokens.ids[anchor + 1 : first] == ids
 
     def _own(self, prompt: str, span: Span) -> Encoded:
         """A sample of one turn: the prompt's ids, then the turn tokenized apart from it."""
@@ -358,7 +381,7 @@ class Encoder:
     def _fill(self, sample: Encoded, tokens: Tokens, first: int, span: Span) -> None:
         """Write the kinds of one turn: a token that touches two parts takes the later one."""
         end_char = span.start + len(span.body)
-        stop_id = self.tokenizer.convert_tokens_to_ids(span.stop)
+        stop_id = self._stop_ids[span.stop]
         stop = bisect_left(tokens.starts, end_char)
         while stop < len(tokens.ids) and tokens.ids[stop] != stop_id:
             stop += 1
@@ -370,6 +393,26 @@ class Encoder:
             sample.kinds[at:stop] = [kind] * (stop - at)
             previous = at
         sample.kinds[stop] = STOP
+        self._prove_ids(tokens.ids[first:stop], span.body)
+
+    def _prove_ids(self, ids: list[int], body: str) -> None:
+        """Refuse a turn whose tokens do not hold its text: some tokenizers drop what they have no token for."""
+        read = self._decode(ids)
+        if read == body:
+            return
+        normalizer = self.tokenizer.backend_tokenizer.normalizer  # Qwen composes accents, Gemma writes spaces as another mark
+        wanted, read = (
+            "".join((normalizer.normalize_str(text) if normalizer else text).split())
+            for text in (body.replace(BREAK, ""), read)
+        )
+        if read != wanted:
+            raise RejectedDialogue("unencodable_text", f"the turn's tokens read {read[:80]!r}, not {wanted[:80]!r}")
+
+    def _decode(self, ids: list[int]) -> str:
+        """The text of ids that follow a prompt: behind a control token, lest a decoder trims what begins a text."""
+        lead = self.formats.stops[0]
+        text = self.tokenizer.decode([self._stop_ids[lead], *ids], clean_up_tokenization_spaces=False)
+        return text.removeprefix(lead)
 
     def _ids(self, text: str) -> list[int]:
         return self._encode_texts([text])[0].ids
@@ -381,7 +424,8 @@ class Encoder:
     def _encode_texts(self, texts: list[str]) -> list[Tokens]:
         """Tokenize without adding anything; text broken up by `_broken_up` is tokenized piece by piece."""
         pieces = [text.split(BREAK) if self.control_text == "plain" else [text] for text in texts]
-        encodings = iter(self._backend.encode_batch([piece for cut in pieces for piece in cut], add_special_tokens=False))
+        backend = self.tokenizer.backend_tokenizer
+        encodings = iter(backend.encode_batch([piece for cut in pieces for piece in cut], add_special_tokens=False))
         return [_joined(cut, [_tokens(next(encodings)) for _ in cut]) for cut in pieces]
 
 
@@ -432,8 +476,6 @@ def _check_options(tokenizer: PreTrainedTokenizerBase, tool_format: str, history
 def _check_button(dialogue: Dialogue) -> None:
     """A part that holds its own closing marker would end early when it is read back."""
     if not button.uses_button_prompt(dialogue):
-        if any(message.tool_calls for message in dialogue.messages):
-            raise RejectedDialogue("calls_without_tools", "the dialogue calls functions but its tool list is empty")
         return
     if "</tool>" in button.dump_json(list(dialogue.tools)):
         raise RejectedDialogue("button_marker", "the tool list holds '</tool>'")
@@ -449,18 +491,28 @@ def _check_button(dialogue: Dialogue) -> None:
             raise RejectedDialogue("button_marker", f"message {index} holds {marker!r} as text")
 
 
-def _control_pattern(control: tuple[str, ...]) -> re.Pattern[str] | None:
+def _control_pattern(control: tuple[str, ...]) -> re.Pattern[str]:
+    """Any control token's text, as it is or as JSON writes it."""
     texts = dict.fromkeys([*control, *(button.dump_json(text)[1:-1] for text in control)])
-    return re.compile("|".join(re.escape(text) for text in texts)) if texts else None
+    return re.compile("|".join(re.escape(text) for text in texts) or r"(?!)")
 
 
 def _data_text(dialogue: Dialogue) -> str:
     """Every text of the dialogue that a template may show, as one string."""
-    parts: list[str] = [message.content for message in dialogue.messages]
+    parts: list[str] = []
     for message in dialogue.messages:
+        parts.append(_unescaped(message.content) if message.role == "tool" else message.content)
         parts += [message.thinking or "", message.name or "", message.tool_call_id or ""]
         parts += [button.dump_json(call_to_dict(call)) for call in message.tool_calls]
     return "\n".join([*parts, button.dump_json(list(dialogue.tools))])
+
+
+def _unescaped(result: str) -> str:
+    """A tool result with the escapes of its JSON resolved: BUTTON's text embeds results as JSON, written anew."""
+    if "\\" not in result:
+        return result
+    value = button.json_or_text(result)
+    return result if value is result else button.dump_json(value)
 
 
 def read_template(chat_template: str | None) -> str | None:

@@ -92,7 +92,8 @@ class PlainFormat:
         if not self.adaptations.thinking_key and message.thinking and message.thinking.strip() and not message.tool_calls:
             start = parts[-1].start
             shift = body.index(message.thinking.strip(), start) + len(message.thinking.strip())
-            parts[-1:] = [Part(THOUGHT, start), Part(ANSWER, shift)]
+            answer = [Part(ANSWER, shift)] if message.content.strip() else []
+            parts[-1:] = [Part(THOUGHT, start), *answer]
         return parts
 
     def parse(self, text: str) -> Message:

@@ -141,13 +141,17 @@ class _Generation(jinja2.ext.Extension):
 
 def with_kwargs(text: str, kwargs: dict[str, Any]) -> str:
     """The template with its keyword arguments as `set` statements at the head, so that it needs none."""
-    head = "".join(f"{{%- set {name} = {_jinja_literal(value)} -%}}" for name, value in sorted(kwargs.items()))
+    # `+%}` keeps the line break that a block otherwise swallows, so the text begins as it did.
+    head = "".join(f"{{% set {name} = {_jinja_literal(value)} +%}}" for name, value in sorted(kwargs.items()))
     return head + text
 
 
 def _jinja_literal(value: Any) -> str:
-    text = json.dumps(value)
-    return {"null": "none"}.get(text, text)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_jinja_literal(key)}: {_jinja_literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_jinja_literal, value)) + "]"
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def added_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:

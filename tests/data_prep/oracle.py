@@ -14,7 +14,7 @@ from data_prep.dialogue import Dialogue, Message
 from data_prep.encode import Encoder
 
 CONTEXT, THOUGHT, CALL, ANSWER, STOP = range(5)  # DESIGN 3
-BREAK = "\uf8fe"
+BREAK = "\ufdd0"
 
 
 class Known(NamedTuple):
