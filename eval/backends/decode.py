@@ -69,7 +69,8 @@ class Decoder:
         """Whether one more row fits into the row and memory limits; one row is always tried."""
         if not self.live:
             return True
-        widest = max(len(live.prompt) + live.max_new_tokens for live in [*self.live, job])
+        columns = self.slots.columns if self.slots is not None else 0
+        widest = max(columns, *(len(live.prompt) + live.max_new_tokens for live in [*self.live, job]))
         bytes_needed = (len(self.live) + 1) * widest * self.prefix.bytes_per_token()
         return len(self.live) < self.rows and bytes_needed <= self.cache_bytes
 
@@ -81,7 +82,7 @@ class Decoder:
         token = int(logits[0, -1].argmax())
         state = self.prefix.keep()
         if self.slots is None:
-            self.slots = SlotCache(state, self.rows)
+            self.slots = SlotCache(state)
         job.kept = None
         self.slots.add(state, job.max_new_tokens)
         self.pending.popleft()

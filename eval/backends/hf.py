@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.cache_utils import get_layer_types_and_kwargs
@@ -221,10 +221,10 @@ class HfBackend:
             torch.cuda.empty_cache()
 
     def _cache_bytes(self) -> int:
-        """Memory that keys and values may take: a third of what is free on a CPU, 60 % on a GPU."""
+        """Memory that keys and values may take: a third of what is available on a CPU, 60 % on a GPU."""
         if self.device.type == "cuda":
             return int(0.6 * torch.cuda.mem_get_info(self.device)[0])
-        return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 3)
+        return psutil.virtual_memory().available // 3
 
     def _job(self, index: int, request: Request) -> Job | Reply:
         """The prompt as a job, or the reply that says why there can be none."""

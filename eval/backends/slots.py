@@ -34,11 +34,9 @@ class SlotLayer(CacheLayerMixin):
         super().__init__()
         self.length = 0
         self.columns = 0
-        self.rows = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate for `columns` tokens, or for as many as come at once where that is more."""
-        self.rows = key_states.shape[0]
         self.columns = max(self.columns, key_states.shape[2])
         self.keys = _buffer(key_states, self.columns)
         self.values = _buffer(value_states, self.columns)
@@ -65,6 +63,10 @@ class SlotLayer(CacheLayerMixin):
             self.keys, self.values = (_grown(buffer, columns, self.length) for buffer in (self.keys, self.values))
         self.columns = max(self.columns, columns)
 
+    def reserve_rows(self, rows: int) -> None:
+        """Make room for this many rows."""
+        self.keys, self.values = (_more_rows(buffer, rows, self.length) for buffer in (self.keys, self.values))
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
 
@@ -87,6 +89,12 @@ def _buffer(like: torch.Tensor, columns: int) -> torch.Tensor:
 def _grown(buffer: torch.Tensor, columns: int, used: int) -> torch.Tensor:
     grown = _buffer(buffer, columns)
     grown[:, :, :used] = buffer[:, :, :used]
+    return grown
+
+
+def _more_rows(buffer: torch.Tensor, rows: int, used: int) -> torch.Tensor:
+    grown = buffer.new_zeros(rows, *buffer.shape[1:])
+    grown[: buffer.shape[0], :, :used] = buffer[:, :, :used]
     return grown
 
 
@@ -138,13 +146,14 @@ class PrefixCache:
 class SlotCache:
     """The batch being decoded. Rows 0..active-1 are live; `start[row]` is the first column that belongs to the row."""
 
-    def __init__(self, like: Kept, rows: int):
+    FIRST_ROWS = 4  # doubled as rows come, so that a few long prompts do not allocate for many
+
+    def __init__(self, like: Kept):
         self.cache = Cache(layers=[SlotLayer() for _ in like.layers])
+        self.rows = self.FIRST_ROWS
         for layer, (keys, values) in zip(self.cache.layers, like.layers, strict=True):
-            layer.lazy_initialization(
-                keys[:, :, :0].expand(rows, -1, -1, -1), values[:, :, :0].expand(rows, -1, -1, -1)
-            )
-        self.rows = rows
+            empty = [part[:, :, :0].expand(self.rows, -1, -1, -1) for part in (keys, values)]
+            layer.lazy_initialization(*empty)
         self.start: list[int] = []
         self.device = like.layers[0][0].device
 
@@ -152,6 +161,11 @@ class SlotCache:
     def active(self) -> int:
         """How many rows are live."""
         return len(self.start)
+
+    @property
+    def columns(self) -> int:
+        """How many tokens a row has room for."""
+        return self.cache.layers[0].columns
 
     @property
     def length(self) -> int:
@@ -162,8 +176,12 @@ class SlotCache:
         """A new last row holding this sequence, with `room` columns free behind it."""
         tokens = kept.layers[0][0].shape[2]
         used = max([tokens, *(self.length - start for start in self.start)])
-        if self.length < tokens or self.length + room > self.cache.layers[0].columns:
+        if self.length < tokens or self.length + room > self.columns:
             self._align(used, used + room)
+        if self.active == self.rows:
+            self.rows *= 2
+            for layer in self.cache.layers:
+                layer.reserve_rows(self.rows)
         row, begin = self.active, self.length - tokens
         for layer, (keys, values) in zip(self.cache.layers, kept.layers, strict=True):
             layer.keys[row, :, begin : self.length] = keys[0]

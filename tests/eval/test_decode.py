@@ -53,7 +53,15 @@ def decode(model: Any, asked: Sequence[Sequence[int]], rows: int, cache_bytes: i
 
 
 @pytest.mark.parametrize("rows", [1, 3, 32])
-@pytest.mark.parametrize("options", [{}, {"architecture": "mistral", "sliding_window": 7}, {"architecture": "qwen2"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"architecture": "mistral", "sliding_window": 7},
+        {"architecture": "qwen2"},
+        {"architecture": "gemma2", "sliding_window": 7, "head_dim": 8},
+    ],
+)
 def test_batched_turns_equal_turns_generated_one_by_one(rows: int, options: dict[str, Any]) -> None:
     model, asked = tiny_model(**options), prompts(rows)
     said = decode(model, asked, rows)
