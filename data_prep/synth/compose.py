@@ -54,20 +54,23 @@ def make_row(
 ) -> dict[str, Any]:
     """One exported row of `user_turns` requests, each of 2 to `max_calls` calls.
 
-    It lists 4 to `max_tools` tools, or one more than its plans use. Raises ToolError if no attempt at this index could
-    be executed (a fault of a domain file).
+    It lists 4 to `max_tools` tools, or one more than its first plan uses; later requests are planned with the tools
+    that are listed. Raises ToolError if no attempt at this index could be executed (a fault of a domain file).
     """
     world_seed = f"{seed}/{split}/{index}"
     rng = Random(world_seed)
     for attempt in range(ATTEMPTS):
-        drawn = [_draw_plan(rng, split, max_calls) for _ in range(user_turns)]
+        drawn = [_draw_plan(rng, split, max_calls)]
+        tools = _list_tools(rng, split, drawn[0][0].steps, max_tools)
+        within = _plans_within(split, tools, max_calls) if user_turns > 1 else []
+        drawn += [rng.choice(within) for _ in range(user_turns - 1)]
         world = World(f"{world_seed}/{attempt}", split)
         try:
             tasks = [Task(plan, shape, _execute(rng, plan, world)) for plan, shape in drawn]
         except ToolError as error:
             failure = error
             continue
-        return _row(rng, split, f"synth-button-{split}-{seed}-{index}", tasks, world, max_tools)
+        return _row(rng, split, f"synth-button-{split}-{seed}-{index}", tasks, world, tools)
     raise ToolError(f"row {index} of {split}, seed {seed}: {ATTEMPTS} attempts failed, the last with: {failure}")
 
 
@@ -112,7 +115,19 @@ def _draw_value(rng: Random, world: World, function: Function, kind: Kind, given
     return value
 
 
-def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, max_tools: int) -> dict[str, Any]:
+def _plans_within(split: str, tools: list[str], max_calls: int) -> list[tuple[Plan, str]]:
+    """Every plan that needs no other tools, with its shape."""
+    return [
+        (plan, shape)
+        for shape, by_domain in plans(split).items()
+        if int(shape.split("-")[1]) <= max_calls
+        for found in by_domain.values()
+        for plan in found
+        if set(plan.steps) <= set(tools)
+    ]
+
+
+def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, tools: list[str]) -> dict[str, Any]:
     grammar = GRAMMARS[split]
     parallel = rng.random() < PARALLEL_ON_SHARE
     messages: list[Message] = []
@@ -128,7 +143,7 @@ def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, 
         id=row_id,
         source="button",
         messages=tuple(messages),
-        tools=tuple(_list_tools(rng, split, chain, max_tools)),
+        tools=tuple(FUNCTIONS[name].tool() for name in tools),
         meta={"parallel_calls": parallel},
     )
     meta = {
@@ -144,8 +159,8 @@ def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, 
     return {"id": row_id, "messages": button.to_messages(dialogue), "meta": meta}
 
 
-def _list_tools(rng: Random, split: str, chain: list[str], max_tools: int) -> list[dict[str, Any]]:
-    """The tools of the plans and distractors, half of them of their own domains, shuffled; never fewer than four."""
+def _list_tools(rng: Random, split: str, chain: tuple[str, ...], max_tools: int) -> list[str]:
+    """The tools of the plan and distractors, half of them of its own domains, shuffled; never fewer than four."""
     chosen = list(dict.fromkeys(chain))
     count = min(max_tools, rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0])
     near = [f.name for f in DOMAIN_OF[rng.choice(chain)].functions if f.name not in chosen]
@@ -155,7 +170,7 @@ def _list_tools(rng: Random, split: str, chain: list[str], max_tools: int) -> li
         if name not in chosen:
             chosen.append(name)
     rng.shuffle(chosen)
-    return [FUNCTIONS[name].tool() for name in chosen]
+    return chosen
 
 
 # ---- words
