@@ -59,7 +59,7 @@ GRAMMARS = {
     "held_out": Grammar(
         ask=(
             "It would be great if someone could {ask}.", "May I ask that you {ask}?", "My request: {ask}.",
-            "I'm hoping you will {ask}.", "Any chance you might {ask}?", "Your job today is to {ask}.",
+            "I'm hoping you will {ask}.", "Any chance you might {ask}?", "Your job today: {ask}.",
             "Do me a favour and {ask}.",
         ),
         topic=(
