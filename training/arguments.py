@@ -21,7 +21,7 @@ def load_dtype(recipe: Recipe, launch: Launch) -> torch.dtype:
 
 def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTConfig:
     """The Trainer's arguments. Made before the model, since DeepSpeed ZeRO-3 shards the model while it is loaded."""
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=recipe.output_dir,
         run_name=recipe.name,
         learning_rate=recipe.learning_rate,
@@ -58,3 +58,5 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
         packing=False,
         padding_free=False,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU, however many it can see: no DataParallel
+    return arguments

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-UNTRAINED = -100
+from data_prep.samples import UNTRAINED
 
 # A row that trains nothing. It fills the last micro-batches of an epoch where the rows do not divide evenly among the
 # processes: every process must take part in every step, and no dialogue may be trained twice to arrange that.

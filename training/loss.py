@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data_prep.samples import UNTRAINED
 from training.attention import attention_inputs
-from training.collate import UNTRAINED
 
 
 def token_losses(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:

@@ -12,8 +12,8 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.samples import UNTRAINED
 from recipes.schema import Recipe
-from training.collate import UNTRAINED
 from training.launch import Launch
 
 

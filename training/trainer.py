@@ -28,12 +28,12 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from data_prep.encode import KINDS
+from recipes.manifest import read_manifest
 from training.attention import check_borders, implementation_for
 from training.checkpoint import finish_checkpoint, move_into, named_disk_errors, rotate
 from training.collate import FILLER, collate
 from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds
-
-KINDS = ("context", "thought", "call", "answer", "stop")
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class DialogueTrainer(SFTTrainer):
         self.run = run
         self.implementation = implementation_for(run.attn_implementation)
         self.output_dir = Path(run.arguments.output_dir)
-        self._tokens = torch.zeros(2, dtype=torch.int64)  # read, trained; on this process, since the last log
+        self._tokens = torch.zeros(2, dtype=torch.int64)  # read, trained; on this process, not yet collected
         self._total_trained = 0
+        self._window_tokens, self._window_start = 0, time.monotonic()  # since the last log
         self._held_out: tuple[int, dict[str, float]] | None = None  # the last held-out losses and their step
-        self._window_start = time.monotonic()
         filler = datasets.Dataset.from_list([FILLER]).cast(run.train.select_columns(list(FILLER)).features)
         super().__init__(
             model=model,
@@ -115,6 +115,8 @@ class DialogueTrainer(SFTTrainer):
             lambda batch: flat_logits(model, batch, self.implementation),
             self.model.config.vocab_size, self.args.device, self.run.attn_implementation,
         )  # fmt: skip
+        if resume_from_checkpoint is not None:
+            self._total_trained = (read_manifest(resume_from_checkpoint) or {}).get("trained_tokens", 0)
         self._window_start = time.monotonic()
         return prepared
 
@@ -144,13 +146,18 @@ class DialogueTrainer(SFTTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds to a training log the speed and the tokens so far, over all processes."""
         if "loss" in logs:
-            read, trained = self.accelerator.reduce(self._tokens.to(self.args.device), "sum").tolist()
-            self._total_trained += trained
-            logs["tokens_per_s"] = read / max(time.monotonic() - self._window_start, 1e-9)
+            self._collect_tokens()
+            logs["tokens_per_s"] = self._window_tokens / max(time.monotonic() - self._window_start, 1e-9)
             logs["trained_tokens"] = self._total_trained
-            self._tokens.zero_()
-            self._window_start = time.monotonic()
+            self._window_tokens, self._window_start = 0, time.monotonic()
         super().log(logs, start_time)
+
+    def _collect_tokens(self) -> None:
+        """Add up over all processes what each has counted; all of them must call this."""
+        read, trained = self.accelerator.reduce(self._tokens.to(self.args.device), "sum").tolist()
+        self._window_tokens += read
+        self._total_trained += trained
+        self._tokens.zero_()
 
     @torch.no_grad()
     def evaluate(
@@ -192,6 +199,7 @@ class DialogueTrainer(SFTTrainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         began = time.monotonic()
         folder = self.output_dir / f"checkpoint-{self.state.global_step}"
+        self._collect_tokens()
         with named_disk_errors(folder, self.output_dir):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
@@ -215,4 +223,5 @@ class DialogueTrainer(SFTTrainer):
         self.accelerator.wait_for_everyone()
 
     def _finish(self, folder: Path) -> None:
-        finish_checkpoint(folder, self.run.generation_config, {**self.run.manifest, "step": self.state.global_step})
+        reached = {"step": self.state.global_step, "trained_tokens": self._total_trained}
+        finish_checkpoint(folder, self.run.generation_config, {**self.run.manifest, **reached})

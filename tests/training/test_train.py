@@ -40,6 +40,10 @@ def losses(output_dir: Path) -> list[float]:
     return [row["loss"] for row in read_metrics(output_dir / "metrics.jsonl") if "loss" in row]
 
 
+def trained_tokens(output_dir: Path) -> list[int]:
+    return [row["trained_tokens"] for row in read_metrics(output_dir / "metrics.jsonl") if "loss" in row]
+
+
 def test_a_run_leaves_a_complete_final_model_and_complete_checkpoints(write_recipe, tiny_checkpoint, capsys):
     output = run(write_recipe(save_steps=2, eval_steps=2))
     printed = capsys.readouterr().out
@@ -107,7 +111,7 @@ def test_a_resumed_run_ends_with_identical_bits(write_recipe, tmp_path, changes)
     recipe = write_recipe(max_steps=14, save_steps=5, eval_steps=3, save_total_limit=None, **changes)
     output = run(recipe)
     weights = "adapter_model.safetensors" if changes else "model.safetensors"
-    expected, metrics = load_file(output / weights), losses(output)
+    expected, metrics, tokens = load_file(output / weights), losses(output), trained_tokens(output)
     for path in output.iterdir():  # as if killed after step 12: no final model, one checkpoint half written
         if path.is_file() and path.name not in ("run.json", "metrics.jsonl"):
             path.unlink()
@@ -117,7 +121,7 @@ def test_a_resumed_run_ends_with_identical_bits(write_recipe, tmp_path, changes)
     assert not (output / "checkpoint-12").exists()
     resumed = load_file(output / weights)
     assert all(torch.equal(resumed[name], tensor) for name, tensor in expected.items())
-    assert losses(output) == metrics
+    assert losses(output) == metrics and trained_tokens(output) == tokens
 
 
 def test_old_checkpoints_are_removed_over_the_limit(write_recipe):
