@@ -292,7 +292,7 @@ class Encoder:
                     message, content=self.format.content_of(message), thinking=self.format.thinking_of(message)
                 )
         except UnlocatedPart as error:
-            dropped = message.tool_calls and message.content.strip() not in turn.body
+            dropped = message.tool_calls and self.format.content_of(message).strip() not in turn.body
             raise RejectedDialogue("template_drops_thought" if dropped else "template_alters_text", str(error)) from error
         except button.TurnParseError as error:
             raise RejectedDialogue("not_parsed_back", f"{error.code}: {error.message}") from error

@@ -94,7 +94,7 @@ def _twin(row: dict[str, Any]) -> dict[str, Any]:
         twin["tool_calls"] = [
             {**call, "function": {**call["function"], "name": TWIN}} for call in row["tool_calls"]
         ]
-    return twin
+    return twin if twin != row else {**row, "content": TWIN}  # an empty turn has no words to exchange
 
 
 def _common_prefix(a: str, b: str) -> int:
