@@ -180,9 +180,7 @@ def _request(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step]) -> tu
     """The user's message and the id of its template: every detail, no order of steps, no tool's name."""
     last = len(steps) - 1
     nouns = {0: _noun(plan, steps)} if plan.first_wave == 1 else {}
-    form = (
-        rng.choice(("nested", "topic", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
-    )
+    form = rng.choice(("nested", "topic", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
     named: dict[int, str] = {}
     before = behind = ""
     if form != "nested":
@@ -238,7 +236,9 @@ def _ask(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int
     return pick(rng, steps[index].function.asks).format_map(_slots(rng, plan, steps, index, named))
 
 
-def _turns(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], parallel: bool, first_id: int) -> list[Message]:
+def _turns(
+    rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], parallel: bool, first_id: int
+) -> list[Message]:
     """Thought and calls, results, thought and calls, ..., final answer. A thought names the tool and its values."""
     together = parallel and plan.first_wave > 1
     waves = [list(range(plan.first_wave))] if together else []
@@ -261,9 +261,10 @@ def _turns(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], paralle
 
 
 def _step_thought(rng: Random, grammar: Grammar, step: Step) -> str:
-    """The call to make, with every value it passes."""
+    """The call to make: what it takes, as the tool list says, then every value it passes."""
+    params = " and ".join(step.arguments)
     values = " and ".join(f"{name} {value}" for name, value in step.arguments.items())
-    return pick(rng, grammar.step).format(tool=step.function.name, values=values)
+    return pick(rng, grammar.step).format(tool=step.function.name, params=params, values=values)
 
 
 def _gave(rng: Random, grammar: Grammar, step: Step) -> str:

@@ -23,7 +23,7 @@ class Grammar(NamedTuple):
     plan: tuple[str, ...]  # the first thought: {tools} in the order of the calls
     then: str  # what stands between two tools of the plan
     gave: tuple[str, ...]  # what came of the call before: {tool} and {results}
-    step: tuple[str, ...]  # the call to make: {tool} with {values}
+    step: tuple[str, ...]  # the call to make: {tool}, its {params}, and their {values}
     together: tuple[str, ...]  # ON: what is said before two independent calls
     done: tuple[str, ...]
     answer: tuple[str, ...]
@@ -50,7 +50,7 @@ GRAMMARS = {
         plan=("The plan is {tools}.", "I need {tools}.", "The tools to use are {tools}."),
         then=", then ",
         gave=("{tool} gave {results}.", "The result of {tool} is {results}.", "{tool} says {results}."),
-        step=("Now I call {tool} with {values}.", "Next is {tool} with {values}.", "I use {tool} with {values}."),
+        step=("Now I call {tool}, which takes {params}: {values}.", "Next is {tool}, which takes {params}: {values}."),
         together=("The first two are independent, so I call them together.",
                   "I can do the first two at the same time."),
         done=("I have everything I need to answer.", "All results are in.", "That completes the task."),
@@ -75,7 +75,8 @@ GRAMMARS = {
         plan=("What it takes: {tools}.", "To be run: {tools}."),
         then=" and afterwards ",
         gave=("From {tool} came {results}.", "{tool} returned {results}."),
-        step=("Time for {tool}: {values}.", "On to {tool}: {values}."),
+        step=("Time for {tool} (parameters {params}), so {values}.",
+              "On to {tool}, whose parameters are {params}, hence {values}."),
         together=("Neither depends on the other; both go out at once.",),
         done=("Nothing is missing any more.", "The outcome is clear."),
         answer=("{says}", "The outcome: {says}"),
