@@ -214,7 +214,7 @@ class Encoder:
         trained = assistant_turns(dialogue, trained_only=True)
         if not trained:
             raise RejectedDialogue("no_trained_turn", "no assistant turn of this dialogue is trained")
-        dialogue = self._guarded(dialogue)
+        original, dialogue = dialogue, self._guarded(dialogue)
         adapted = self.format.adapt(dialogue)
         full = self._finished(adapted.messages, adapted.tools)
         shared: list[Span] = []
@@ -222,7 +222,8 @@ class Encoder:
         for index in trained:
             place = adapted.turn_at[index]
             turn = self._turn(adapted.messages[:place], adapted.messages[place], adapted.tools)
-            parts = self._prove(dialogue, dialogue.messages[index], turn)
+            parts = self._parts(dialogue, dialogue.messages[index], turn)
+            self._prove(original, original.messages[index], turn.body.replace(BREAK, ""))
             start = len(turn.prompt)
             span = Span(start, turn.body, turn.stop, parts)
             if full.startswith(turn.prompt) and full.startswith(turn.body + turn.stop, start):
@@ -275,31 +276,27 @@ class Encoder:
         messages = tuple(cut_message(message) for message in dialogue.messages)
         return msgspec.structs.replace(dialogue, messages=messages, tools=tuple(cut(list(dialogue.tools))))
 
-    def _prove(self, dialogue: Dialogue, message: Message, turn: Turn) -> list[Part]:
-        """The parts of a turn, after its text has been read back to the same message."""
+    def _parts(self, dialogue: Dialogue, message: Message, turn: Turn) -> list[Part]:
+        """Where the parts of a rendered turn are."""
         try:
             if isinstance(self.format, ButtonFormat) and button.uses_button_prompt(dialogue):
-                parts = self.format.button_parts(turn.body, message)
-                wanted = Message(role="assistant", content=message.content, tool_calls=message.tool_calls)
-                read = self._parse(turn.body, has_tools=True)
-                read = msgspec.structs.replace(read, thinking=None)
-                if message.tool_calls:
-                    wanted = msgspec.structs.replace(wanted, content=button.thought_of(message))
-            else:
-                parts = self.format.parts(turn.body, message)
-                read = self._parse(turn.body, has_tools=bool(dialogue.tools))
-                wanted = msgspec.structs.replace(
-                    message, content=self.format.content_of(message), thinking=self.format.thinking_of(message)
-                )
+                return self.format.button_parts(turn.body, message)
+            return self.format.parts(turn.body, message)
         except UnlocatedPart as error:
             dropped = message.tool_calls and self.format.content_of(message).strip() not in turn.body
             raise RejectedDialogue("template_drops_thought" if dropped else "template_alters_text", str(error)) from error
+
+    def _prove(self, dialogue: Dialogue, message: Message, body: str) -> None:
+        """Refuse a turn whose text does not read back to its message."""
+        in_button = isinstance(self.format, ButtonFormat) and button.uses_button_prompt(dialogue)
+        try:
+            read = self._parse(body, has_tools=in_button or bool(dialogue.tools))
         except button.TurnParseError as error:
             raise RejectedDialogue("not_parsed_back", f"{error.code}: {error.message}") from error
+        wanted = self.format.as_parsed(message, in_button)
         if not same_turn(read, wanted):
             code = "template_drops_call" if len(read.tool_calls) < len(wanted.tool_calls) else "not_parsed_back"
-            raise RejectedDialogue(code, f"the turn reads back otherwise: {turn.body[:80]!r}")
-        return parts
+            raise RejectedDialogue(code, f"the turn reads back otherwise: {body[:80]!r}")
 
     def _parse(self, text: str, has_tools: bool) -> Message:
         if not has_tools:

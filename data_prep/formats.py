@@ -96,6 +96,14 @@ class PlainFormat:
             parts[-1:] = [Part(THOUGHT, start), *answer]
         return parts
 
+    def as_parsed(self, message: Message, in_button: bool) -> Message:
+        """The message as parsing its turn must give it, white space at the ends of its texts apart."""
+        if in_button and message.tool_calls:
+            return msgspec.structs.replace(message, content=button.thought_of(message), thinking=None)
+        if in_button:
+            return message
+        return msgspec.structs.replace(message, content=self.content_of(message), thinking=self.thinking_of(message))
+
     def parse(self, text: str) -> Message:
         """A turn's text as a message; `text` has no stop token."""
         thinking, rest = self.split_thinking(text)
