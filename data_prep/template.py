@@ -17,7 +17,10 @@ from typing import Any, NamedTuple
 import jinja2
 import jinja2.meta
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import _compile_jinja_template  # the environment of apply_chat_template
+from transformers.utils.chat_template_utils import (  # what apply_chat_template renders with
+    _alias_reasoning_fields,
+    _compile_jinja_template,
+)
 
 Messages = list[dict[str, Any]]
 
@@ -50,21 +53,32 @@ class Template:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, text: str | None, kwargs: dict[str, Any] | None):
         self.tokenizer = tokenizer
         self.kwargs = dict(kwargs or {})
-        self.text = text if text is not None else tokenizer.get_chat_template(None)
+        self.text = text if text is not None else _own_template(tokenizer)
         self.source = with_kwargs(self.text, self.kwargs)
-        self._compiled = _compile_jinja_template(self.text)
-        self._variables = {**tokenizer.special_tokens_map, **self.kwargs}
+        # Where a template would call the clock it now calls this text, and raises: no row may depend on today's date.
+        self._variables = {"strftime_now": "no clock", **tokenizer.special_tokens_map}
+        try:
+            self._compiled = _compile_jinja_template(self.source)
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"the chat template is no valid Jinja: {error}") from error
         self._refuse_clock()
         self.unasked_header = self._find_unasked_header()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_compiled"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._compiled = _compile_jinja_template(self.source)
+
     def render(self, messages: Messages, tools: Sequence[dict[str, Any]] | None, generation_prompt: bool) -> str:
-        """The text that `apply_chat_template` makes of it. Raises RenderError."""
-        keys = {key for message in messages for key in message}
+        """What `apply_chat_template(chat_template=self.source)` makes of it. Raises RenderError.
+
+        It is called a few times for every turn, and `apply_chat_template` copies every message and tool each time.
+        """
         try:
-            if keys & {"reasoning_content", "thinking", "reasoning"}:  # apply_chat_template copies one key to the others
-                return self._render_publicly(messages, tools, generation_prompt)
             return self._compiled.render(
-                messages=messages,
+                messages=_alias_reasoning_fields(messages),
                 tools=list(tools) if tools else None,
                 documents=None,
                 add_generation_prompt=generation_prompt,
@@ -73,17 +87,6 @@ class Template:
         except Exception as error:  # a template is foreign code: whatever it raises is its verdict on this dialogue
             raise RenderError(f"the chat template raised {type(error).__name__}: {error}") from error
 
-    def _render_publicly(self, messages: Messages, tools: Sequence[dict[str, Any]] | None, generation_prompt: bool) -> str:  # fmt: skip
-        """What `render` must equal; it copies every message and tool at each call, which costs most of the time."""
-        return self.tokenizer.apply_chat_template(
-            messages,
-            tools=list(tools) if tools else None,
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-            chat_template=self.text,
-            **self.kwargs,
-        )
-
     def finished(self, messages: Messages, tools: Sequence[dict[str, Any]] | None) -> str:
         """The rendered dialogue without a generation header that the template appends unasked."""
         text = self.render(messages, tools, generation_prompt=False)
@@ -91,35 +94,32 @@ class Template:
 
     def _refuse_clock(self) -> None:
         """A template that prints today's date makes other data tomorrow: refuse it until the date is fixed."""
-        probe = [{"role": "user", "content": USER}]
-        self.render_probe(probe)
         try:
-            # Shadowing the clock function by text makes the template raise exactly where it would read the clock.
-            self.tokenizer.apply_chat_template(
-                probe, tokenize=False, chat_template=self.text, **{**self.kwargs, "strftime_now": "no clock"}
-            )
-        except TypeError as error:
-            names = sorted(jinja2.meta.find_undeclared_variables(jinja2.Environment(
-                extensions=["jinja2.ext.loopcontrols", _Generation]).parse(self.text)))  # fmt: skip
-            dates = [name for name in names if "date" in name or "time" in name and name != "strftime_now"]
+            self.render_probe([{"role": "user", "content": USER}])
+        except TemplateError as error:
+            if "'str' object is not callable" not in str(error) or "strftime_now" not in self.text:
+                raise
+            names = sorted(jinja2.meta.find_undeclared_variables(self._compiled.environment.parse(self.text)))
+            date = next((name for name in names if "date" in name), "strftime_now")
             raise TemplateError(
                 "the chat template reads the clock, so the same data would encode differently tomorrow; fix the date in "
-                f"template_kwargs, e.g. {{{dates[0] if dates else 'date_string'}: '26 Jul 2024'}}"
+                f"template_kwargs, e.g. {{{date}: '26 Jul 2024'}}"
             ) from error
 
-    def render_probe(self, messages: Messages) -> str:
+    def render_probe(self, messages: Messages, generation_prompt: bool = True) -> str:
         """Render a dialogue every template must manage; raises TemplateError naming what the template said."""
         try:
-            return self.render(messages, None, generation_prompt=True)
+            return self.render(messages, None, generation_prompt)
         except RenderError as error:
-            raise TemplateError(f"a single user message cannot be rendered: {error}") from error
+            what = "a user and an assistant message" if len(messages) > 1 else "a single user message"
+            raise TemplateError(f"{what} cannot be rendered: {error}") from error
 
     def _find_unasked_header(self) -> str:
         """The generation header where the template appends it without being asked (the first Llama 3), else ''."""
         user, answer = {"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}
         prompt = self.render_probe([user])
-        turn = self.render([user, answer], None, generation_prompt=False)
-        if turn != self.render([user, answer], None, generation_prompt=True):
+        turn = self.render_probe([user, answer], generation_prompt=False)
+        if turn != self.render_probe([user, answer]):
             return ""
         after = turn[turn.rindex(ANSWER) + len(ANSWER) :] if ANSWER in turn else ""
         stops = list(re.finditer("|".join(map(re.escape, added_tokens(self.tokenizer))) or r"\Z\A", after))
@@ -129,20 +129,24 @@ class Template:
         return ""
 
 
-class _Generation(jinja2.ext.Extension):
-    """Lets plain jinja parse transformers' `{% generation %}` blocks, to list a template's variables."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: Any) -> Any:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+def _own_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    try:
+        return tokenizer.get_chat_template(None)
+    except ValueError as error:
+        raise TemplateError(
+            "the tokenizer has no chat template; give chat_template: the name of a shipped one, a path, or Jinja text"
+        ) from error
 
 
 def with_kwargs(text: str, kwargs: dict[str, Any]) -> str:
     """The template with its keyword arguments as `set` statements at the head, so that it needs none."""
     # `+%}` keeps the line break that a block otherwise swallows, so the text begins as it did.
-    head = "".join(f"{{% set {name} = {_jinja_literal(value)} +%}}" for name, value in sorted(kwargs.items()))
+    head = ""
+    for name, value in sorted(kwargs.items()):
+        if name == "strftime_now":  # a function: templates without a date variable can only be given the date this way
+            head += f"{{% macro strftime_now(format) %}}{{{{ {_jinja_literal(str(value))} }}}}{{% endmacro +%}}"
+        else:
+            head += f"{{% set {name} = {_jinja_literal(value)} +%}}"
     return head + text
 
 
