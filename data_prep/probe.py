@@ -79,7 +79,10 @@ class Lens:
             twin = _twin(row)
             last, prompt = self.template.finished([*user, twin], None), self.template.render(user, None, True)
             if not last.startswith(prompt) or TWIN not in last:
-                raise Unaligned("turn_not_located", "the generation prompt is not how the template opens such a turn")
+                raise Unaligned(
+                    "turn_not_located",
+                    f"the generation prompt ends in {prompt[-24:]!r}, which is not how the template opens such a turn",
+                )
             self._openings[shape] = last[len(prompt) : last.index(TWIN)]
         return self._openings[shape]
 
@@ -130,11 +133,10 @@ class Formats(NamedTuple):
 def probe(lens: Lens) -> Formats:
     """Decide every adaptation. Raises TemplateError where not even plain chat can be trained on."""
     base = Adaptations(fold_system=not _carries_system(lens))
-    key, markup = _plain_markup(lens)
+    key, markup, answer = _plain_markup(lens)
     base = base._replace(thinking_key=key)
     native, lossy, native_stop = _probe_native(lens, base, markup)
     button_format, button_stop = _probe_button(lens, base, markup)
-    answer = lens.turn(_user(), {"role": "assistant", "content": t.ANSWER}, None).stop
     stops = dict.fromkeys([answer, button_stop if lossy else native_stop or answer])
     return Formats(native, button_format, lossy, tuple(stop for stop in stops if stop))
 
@@ -152,16 +154,40 @@ def _carries_system(lens: Lens) -> bool:
     return t.SYSTEM in text and t.USER in text
 
 
-def _plain_markup(lens: Lens) -> tuple[str | None, Markup]:
-    """The key that thinking renders under, and what surrounds thinking and answer."""
+def _plain_markup(lens: Lens) -> tuple[str | None, Markup, str]:
+    """The key that thinking renders under, what surrounds thinking and answer, and the stop token of an answer."""
     try:
-        turn = lens.turn(_user(), {"role": "assistant", "content": t.ANSWER}, None)
-        two = lens.turn([*_user(), {"role": "assistant", "content": t.ANSWER_2}, {"role": "user", "content": t.USER_2}],
-                        {"role": "assistant", "content": t.ANSWER}, None)  # fmt: skip
+        opening, stop = _plain_answer(lens)
     except (RenderError, Unaligned) as error:
-        raise TemplateError(f"a plain answer to a user cannot be trained with this template: {error}") from error
+        for key in THINKING_KEYS:  # some generation prompts open the thinking: no turn can go without it then
+            found = _thinking_turn(lens, key)
+            if found is not None:
+                think_open, close = _around_thinking(found.body)
+                return key, Markup(think_open, close), found.stop
+        hint = "; template_kwargs {enable_thinking: false} may change it" if "enable_thinking" in lens.template.text else ""
+        raise TemplateError(
+            f"a plain answer to a user cannot be trained with this template: {error}{hint}"
+        ) from error
+    for key in THINKING_KEYS:
+        found = _thinking_turn(lens, key)
+        if found is None:
+            continue
+        think_open, close = _around_thinking(found.body)
+        if opening and "".join((think_open + close).split()) == "".join(opening.split()):
+            return key, Markup(think_open, close, empty_think=opening), stop
+        if opening and close.endswith(opening):
+            close = close.removesuffix(opening).strip()
+        return key, Markup(think_open, close, content_open=opening), stop
+    return None, Markup(content_open=opening), stop
+
+
+def _plain_answer(lens: Lens) -> tuple[str, str]:
+    """What stands before an answer without thinking, and its stop token. Raises RenderError, Unaligned, TemplateError."""
+    answer = {"role": "assistant", "content": t.ANSWER}
+    turn = lens.turn(_user(), answer, None)
+    two = lens.turn([*_user(), {**answer, "content": t.ANSWER_2}, {"role": "user", "content": t.USER_2}], answer, None)
     if t.ANSWER not in turn.body or t.ANSWER not in two.body:
-        raise TemplateError("the chat template does not render the assistant's content")
+        raise TemplateError("the chat template does not render the assistant's content where it is text")
     opening = turn.body[: turn.body.index(t.ANSWER)].strip()
     header = next((token for token in lens.control if opening.startswith(token)), "")
     bare = lens.template.render(_user(), None, generation_prompt=False)
@@ -170,21 +196,22 @@ def _plain_markup(lens: Lens) -> tuple[str | None, Markup]:
             f"the chat template has no generation prompt: the model would have to write the role header {opening!r}; "
             "give a template that honours add_generation_prompt"
         )
-    for key in THINKING_KEYS:
-        row = {"role": "assistant", "content": t.ANSWER, key: t.THINKING}
-        try:
-            body = lens.turn(_user(), row, None).body
-        except (RenderError, Unaligned):
-            continue
-        if t.THINKING in body and body.find(t.THINKING) < body.find(t.ANSWER):
-            think_open = body[: body.index(t.THINKING)].strip()
-            close = body[body.index(t.THINKING) + len(t.THINKING) : body.index(t.ANSWER)].strip()
-            if opening and "".join((think_open + close).split()) == "".join(opening.split()):
-                return key, Markup(think_open, close, empty_think=opening)
-            if opening and close.endswith(opening):
-                close = close.removesuffix(opening).strip()
-            return key, Markup(think_open, close, content_open=opening)
-    return None, Markup(content_open=opening)
+    return opening, turn.stop
+
+
+def _thinking_turn(lens: Lens, key: str) -> Turn | None:
+    """A turn with thinking under `key`, None where the template does not show it before the answer."""
+    try:
+        turn = lens.turn(_user(), {"role": "assistant", "content": t.ANSWER, key: t.THINKING}, None)
+    except (RenderError, Unaligned):
+        return None
+    return turn if -1 < turn.body.find(t.THINKING) < turn.body.find(t.ANSWER) else None
+
+
+def _around_thinking(body: str) -> tuple[str, str]:
+    start = body.index(t.THINKING)
+    end = start + len(t.THINKING)
+    return body[:start].strip(), body[end : body.index(t.ANSWER)].strip()
 
 
 def _probe_button(lens: Lens, base: Adaptations, markup: Markup) -> tuple[ButtonFormat, str]:
