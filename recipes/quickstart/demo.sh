@@ -20,7 +20,7 @@ step() {
 }
 
 step python -m training smollm2 --out $model
-step python -m data_prep synth button --out $train --rows 30 $shape
+step python -m data_prep synth button --out $train --rows 26 $shape
 step python -m data_prep synth button --out $held_out --rows 17 --split held_out $shape
 step python -m data_prep preview $recipe --rows 0
 step python -m data_prep preview $recipe --rows 0,1,2 --html $out/preview.html
