@@ -19,6 +19,7 @@ import torch
 import transformers
 from datasets import DatasetDict, load_from_disk
 from peft import PeftModel
+from peft.utils.error import NoMatchingPeftModuleError
 from rich.console import Console
 
 from data_prep.build import build_key, build_once
@@ -38,7 +39,7 @@ from training.checkpoint import (
     with_samples,
 )
 from training.launch import Launch, start_processes
-from training.model import encoder_of, load_model, lora_config
+from training.model import ModelError, encoder_of, load_model, lora_config
 from training.progress import ProgressCallback, draw_loss
 from training.sizes import describe_run, trained_tokens_per_row
 from training.trainer import DialogueTrainer, Run
@@ -108,7 +109,7 @@ def make_trainer(
     recipe: Recipe, launch: Launch, encoder: Encoder, data: DatasetDict, data_key: str, identity: dict, console: Console
 ) -> DialogueTrainer:
     """The trainer with model, data, and everything that is saved beside the weights."""
-    tokenizer = copy.deepcopy(encoder.tokenizer)
+    tokenizer = copy.copy(encoder.tokenizer)  # shallow: only its template is set, and copying all takes seconds
     tokenizer.chat_template = encoder.chat_template
     arguments = training_arguments(recipe, launch, holds_out=len(data["held_out"]) > 0)
     model = load_model(recipe, load_dtype(recipe, launch))
@@ -131,7 +132,10 @@ def make_trainer(
         peft_config=lora_config(recipe) if recipe.use_peft and not isinstance(model, PeftModel) else None,
         callbacks=(ProgressCallback(Path(recipe.output_dir), console),),
     )
-    return DialogueTrainer(model, run)
+    try:
+        return DialogueTrainer(model, run)
+    except NoMatchingPeftModuleError as error:
+        raise ModelError(f"lora_target_modules {recipe.lora_target_modules!r} names no module of the model") from error
 
 
 def evaluation_command(output_dir: Path) -> str:

@@ -37,7 +37,7 @@ FAMILIES: dict[str, Callable[[], Path]] = {
     "mistral": lambda: tokenizer_dir("mistral_nemo"),
     "gemma": lambda: tokenizer_dir("gemma"),
 }
-ROWS = 40
+ROWS = 8
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,10 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         family = next(family for family in FAMILIES if family in name.lower())
         if family not in made:
             tokenizer = AutoTokenizer.from_pretrained(FAMILIES[family]())
-            made[family] = save_tiny_model(name, tokenizer, tmp_path_factory.mktemp(family) / "model")
+            if family == "gemma":  # the packaged copy has these in its vocabulary but not in its list of special tokens
+                tokenizer.add_special_tokens({"additional_special_tokens": ["<start_of_turn>", "<end_of_turn>"]})
+            layers = 30 if family == "smollm2" else 2  # the quickstart names layers by number
+            made[family] = save_tiny_model(name, tokenizer, tmp_path_factory.mktemp(family) / "model", layers=layers)
         return made[family]
 
     return model_for
@@ -110,8 +113,10 @@ def test_every_shipped_recipe_trains_two_steps(path, tiny_models, tmp_path):
         *stand_in_overrides(recipe, tmp_path),
         f"model_name_or_path={model}", f"output_dir={output}", "max_steps=2", "save_steps=1", "eval_steps=2",
     ]  # fmt: skip
+    if "70b" in path or "72b" in path:
+        overrides.append("dtype=float32")  # bfloat16 is slow here, and is tried in the recipes of the smaller models
     if recipe.held_out_share:
-        overrides.append("held_out_share=0.2")  # a hundredth of so few rows is none
+        overrides.append("held_out_share=0.25")  # a hundredth of so few rows is none
     assert train.main([path, *overrides]) == 0
     losses = [row["loss"] for row in read_metrics(output / "metrics.jsonl") if "loss" in row]
     assert len(losses) == 2 and all(math.isfinite(loss) for loss in losses)
@@ -120,7 +125,7 @@ def test_every_shipped_recipe_trains_two_steps(path, tiny_models, tmp_path):
     saved = {file.name for file in output.iterdir()}
     assert ("adapter_model.safetensors" if recipe.use_peft else "model.safetensors") in saved
     if not recipe.use_peft:
-        assert str(AutoModelForCausalLM.from_pretrained(output).dtype) == f"torch.{recipe.dtype}"
+        assert str(AutoModelForCausalLM.from_pretrained(output).dtype) == f"torch.{manifest['recipe']['dtype']}"
 
 
 def test_packages_that_recipes_report_to_are_extras_or_dependencies():

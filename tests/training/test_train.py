@@ -169,6 +169,11 @@ def test_a_model_that_is_not_there_is_refused(write_recipe, tmp_path, capsys):
     assert "nowhere' is neither a local checkpoint nor a model that can be fetched" in message
 
 
+def test_lora_target_modules_that_name_nothing_are_refused(write_recipe, capsys):
+    message = fails(capsys, write_recipe(use_peft=True, lora_target_modules=["query_key_value"]))
+    assert "lora_target_modules ('query_key_value',) names no module of the model" in message
+
+
 def test_an_unknown_recipe_key_is_refused(write_recipe, capsys):
     assert "did you mean 'learning_rate'" in fails(capsys, write_recipe(), "learning_rte=1e-4")
 
