@@ -107,7 +107,7 @@ class PlainFormat:
     def parse(self, text: str) -> Message:
         """A turn's text as a message; `text` has no stop token."""
         thinking, rest = self.split_thinking(text)
-        return Message(role="assistant", content=self.without_opening(rest), thinking=thinking)
+        return Message(role="assistant", content=self.unwrapped(rest), thinking=thinking)
 
     def split_thinking(self, text: str) -> tuple[str | None, str]:
         """Thinking between the template's markers, and the rest of the turn."""
@@ -118,9 +118,14 @@ class PlainFormat:
         thinking = thinking.strip().removeprefix(self.markup.think_open).strip()
         return thinking or None, rest.lstrip()
 
-    def without_opening(self, text: str) -> str:
-        opening = self.markup.content_open
-        return text.lstrip().removeprefix(opening).lstrip() if opening and text.lstrip().startswith(opening) else text
+    def unwrapped(self, text: str) -> str:
+        """Content without the markup that the template puts around it."""
+        opening, closing = self.markup.content_open, self.markup.content_close
+        if opening and text.lstrip().startswith(opening):
+            text = text.lstrip().removeprefix(opening).lstrip()
+        if closing and text.rstrip().endswith(closing):
+            text = text.rstrip().removesuffix(closing).rstrip()
+        return text
 
 
 class NativeFormat(PlainFormat):
@@ -161,13 +166,13 @@ class NativeFormat(PlainFormat):
     def parse(self, text: str) -> Message:
         thinking, rest = self.split_thinking(text)
         if self.syntax is None:
-            return Message(role="assistant", content=self.without_opening(rest), thinking=thinking)
+            return Message(role="assistant", content=self.unwrapped(rest), thinking=thinking)
         at = rest.find(self.syntax.open) if self.syntax.open else (0 if rest.lstrip().startswith("{") else -1)
         if at < 0:
-            return Message(role="assistant", content=self.without_opening(rest), thinking=thinking)
+            return Message(role="assistant", content=self.unwrapped(rest), thinking=thinking)
         calls = tuple(self.syntax.parse(rest[at:]))
         return Message(
-            role="assistant", content=self.without_opening(rest[:at]), thinking=thinking, tool_calls=calls
+            role="assistant", content=self.unwrapped(rest[:at]), thinking=thinking, tool_calls=calls
         )
 
 
@@ -201,7 +206,7 @@ class ButtonFormat(PlainFormat):
     def parse_button(self, text: str) -> Message:
         """A turn in BUTTON's text as a message. Raises TurnParseError."""
         _, rest = self.split_thinking(text)
-        return button.parse_turn(self.without_opening(rest))
+        return button.parse_turn(self.unwrapped(rest))
 
 
 def in_call_order(messages: tuple[Message, ...]) -> tuple[Message, ...]:

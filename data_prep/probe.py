@@ -46,6 +46,7 @@ class Lens:
     def __init__(self, template: Template):
         self.template = template
         self.control = tuple(t.control_tokens(template.tokenizer, template.text))
+        self.tail = self._find_tail()
         self._openings: dict[tuple[bool, bool, bool], str] = {}
 
     def turn(self, before: Messages, row: dict[str, Any], tools: list[dict[str, Any]] | None) -> Turn:
@@ -65,10 +66,25 @@ class Lens:
 
     def _cut(self, prompt: str, text: str) -> Turn:
         text = text.rstrip()
+        if self.tail:
+            text = text.removesuffix(self.tail).rstrip()
         if not text.endswith(self.control):
             raise Unaligned("no_stop_token", f"the turn does not end in a control token but in {text[-40:]!r}")
         stop = next(token for token in self.control if text.endswith(token))
         return Turn(prompt, text[: len(text) - len(stop)], stop)
+
+    def _find_tail(self) -> str:
+        """What the template writes once behind the last turn (Phi 3: an end of text), apart from the turn's own stop."""
+        user, answer = _user(), {"role": "assistant", "content": t.ANSWER}
+        last = self.template.render_probe([*user, answer], generation_prompt=False)
+        followed = self.template.render_probe([*user, answer, {"role": "user", "content": t.USER_2}], generation_prompt=False)
+        if t.ANSWER not in last or t.ANSWER not in followed:
+            return ""
+        last, followed = (text[text.rindex(t.ANSWER) + len(t.ANSWER) :] for text in (last, followed))
+        last = last.removesuffix(self.template.unasked_header) if self.template.unasked_header else last
+        shared = last[: _common_prefix(last, followed)]
+        ends = [shared.rfind(token) + len(token) for token in self.control if token in shared]
+        return last[max(ends) :].strip() if ends else ""
 
     def _opening(self, row: dict[str, Any]) -> str:
         """The markup between the generation prompt and the first word of a turn like this one."""
@@ -157,7 +173,7 @@ def _carries_system(lens: Lens) -> bool:
 def _plain_markup(lens: Lens) -> tuple[str | None, Markup, str]:
     """The key that thinking renders under, what surrounds thinking and answer, and the stop token of an answer."""
     try:
-        opening, stop = _plain_answer(lens)
+        opening, closing, stop = _plain_answer(lens)
     except (RenderError, Unaligned) as error:
         for key in THINKING_KEYS:  # some generation prompts open the thinking: no turn can go without it then
             found = _thinking_turn(lens, key)
@@ -174,15 +190,18 @@ def _plain_markup(lens: Lens) -> tuple[str | None, Markup, str]:
             continue
         think_open, close = _around_thinking(found.body)
         if opening and "".join((think_open + close).split()) == "".join(opening.split()):
-            return key, Markup(think_open, close, empty_think=opening), stop
+            return key, Markup(think_open, close, empty_think=opening, content_close=closing), stop
         if opening and close.endswith(opening):
             close = close.removesuffix(opening).strip()
-        return key, Markup(think_open, close, content_open=opening), stop
-    return None, Markup(content_open=opening), stop
+        return key, Markup(think_open, close, content_open=opening, content_close=closing), stop
+    return None, Markup(content_open=opening, content_close=closing), stop
 
 
-def _plain_answer(lens: Lens) -> tuple[str, str]:
-    """What stands before an answer without thinking, and its stop token. Raises RenderError, Unaligned, TemplateError."""
+def _plain_answer(lens: Lens) -> tuple[str, str, str]:
+    """What stands before and after an answer without thinking, and its stop token.
+
+    Raises RenderError, Unaligned, TemplateError.
+    """
     answer = {"role": "assistant", "content": t.ANSWER}
     turn = lens.turn(_user(), answer, None)
     two = lens.turn([*_user(), {**answer, "content": t.ANSWER_2}, {"role": "user", "content": t.USER_2}], answer, None)
@@ -196,7 +215,7 @@ def _plain_answer(lens: Lens) -> tuple[str, str]:
             f"the chat template has no generation prompt: the model would have to write the role header {opening!r}; "
             "give a template that honours add_generation_prompt"
         )
-    return opening, turn.stop
+    return opening, turn.body[turn.body.index(t.ANSWER) + len(t.ANSWER) :].strip(), turn.stop
 
 
 def _thinking_turn(lens: Lens, key: str) -> Turn | None:

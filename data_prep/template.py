@@ -184,7 +184,7 @@ class Markup(NamedTuple):
     think_close: str = ""
     empty_think: str = ""  # what stands for no thinking at all, where the template prints that
     content_open: str = ""
-    call_open: str = ""
+    content_close: str = ""
 
 
 class Part(NamedTuple):
@@ -215,14 +215,17 @@ def locate(body: str, markup: Markup, thinking: str, content: str, has_calls: bo
             cursor = 0
     if content.strip():
         parts.append(Part(thought if has_calls else answer, cursor))
-        cursor = _expect(body, cursor, markup.content_open) if body[cursor:].lstrip().startswith(markup.content_open) else cursor
+        cursor = _skip(body, cursor, markup.content_open)
         cursor = _expect(body, cursor, content)
+        cursor = _skip(body, cursor, markup.content_close)
     if has_calls:
-        at = body.find(markup.call_open, cursor)
-        if at < 0:
-            raise UnlocatedPart(f"no call where the template puts calls: {body[cursor : cursor + 60]!r}")
-        parts.append(Part(call, at))
+        parts.append(Part(call, cursor))
     return parts or [Part(answer, 0)]
+
+
+def _skip(body: str, cursor: int, markup: str) -> int:
+    """The cursor behind the markup where it stands there, else where it was."""
+    return _expect(body, cursor, markup) if body[cursor:].lstrip().startswith(markup) else cursor
 
 
 def _expect(body: str, cursor: int, wanted: str) -> int:

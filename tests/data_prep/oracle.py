@@ -25,6 +25,7 @@ class Known(NamedTuple):
     answer_open: str = ""  # before the answer, where the thinking's closing markup runs on into it
     call_open: str = ""
     header_unasked: str = ""
+    tail: str = ""  # once behind the last turn
 
 
 LLAMA_HEADER = "<|start_header_id|>assistant<|end_header_id|>\n\n"
@@ -129,8 +130,9 @@ def _turn(rendering: Rendering, place: int, message: Message, in_button: bool) -
     else:  # the template moved something in front of the turn: it stands behind the last of what opens it
         opening = prompt[prompt.rindex(_last_added(rendering, prompt)) :]
         text = last[last.rindex(opening) + len(opening) :]
-    stop = next(stop for stop in rendering.known.stops if text.rstrip().endswith(stop))
     text = text.rstrip()
+    text = text.removesuffix(rendering.known.tail).rstrip() if rendering.known.tail else text
+    stop = next(stop for stop in rendering.known.stops if text.endswith(stop))
     body = text.removesuffix(stop)
     kinds = _char_kinds(body, message, rendering.known, in_button) + [STOP] * len(stop)
     return Turn(prompt, rendering.ids(place, True), text, kinds)
@@ -144,11 +146,15 @@ def _last_added(rendering: Rendering, prompt: str) -> str:
 def _char_kinds(body: str, message: Message, known: Known, in_button: bool) -> list[int]:
     """The kind of each character of a turn before its stop token."""
     action = CALL if message.tool_calls else ANSWER
-    if in_button:
-        start = body.index("<call>" if message.tool_calls else "<final>")
-        return _painted(body, [(THOUGHT, 0), (action, start)])
     regions: list[tuple[int, int]] = []
     cursor = 0
+    if in_button:
+        start = body.index("<call>" if message.tool_calls else "<final>")
+        if known.think_close and known.think_close in body[:start]:
+            regions.append((THOUGHT, 0))
+            cursor = body.index(known.think_close) + len(known.think_close)
+        said = (message.thinking or "") + (message.content if message.tool_calls else "")
+        return _painted(body, [*regions, *([(THOUGHT, cursor), (action, start)] if said.strip() else [(action, cursor)])])
     if known.think_close and known.think_close in body:
         regions.append((THOUGHT, 0))
         cursor = body.index(known.think_close) + len(known.think_close)
