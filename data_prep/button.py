@@ -32,9 +32,7 @@ PARALLEL_ON = (
     "If possible, you can call multiple functions in parallel, be sure the functions called parallelly are "
     "independent of each other."
 )
-PARALLEL_OFF = (
-    "You should call one function at a time, and wait for the response before calling the next function."
-)
+PARALLEL_OFF = "You should call one function at a time, and wait for the response before calling the next function."
 SYSTEM_TAIL = (
     "\n**Final Answer**: When you believe the task is complete, you may use 'final_answer' to provide a detailed "
     'summary of the results to give to the user, enclose the final answer within the tag "<final></final>".'
@@ -210,7 +208,7 @@ def parse_calls(text: str, start: int = 0) -> list[ToolCall]:
     except (ValueError, RecursionError) as error:
         raise TurnParseError("call_json", f"the call is not JSON: {error}") from error
     entries = value if isinstance(value, list) else [value]
-    calls = []
+    calls: list[ToolCall] = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
             raise TurnParseError("call_shape", f"a call must be an object with a name, not {str(entry)[:80]}")

@@ -93,7 +93,9 @@ def derive(single: str, double: str, expected: list[tuple[str, dict[str, Any]]])
     return None
 
 
-def _checked(syntax: CallSyntax, single: str, double: str, expected: list[tuple[str, dict[str, Any]]]) -> CallSyntax | None:  # fmt: skip
+def _checked(
+    syntax: CallSyntax, single: str, double: str, expected: list[tuple[str, dict[str, Any]]]
+) -> CallSyntax | None:
     """The syntax if it reads its own examples back, else None."""
     try:
         read = [[(call.name, call.arguments) for call in syntax.parse(text)] for text in (single, double)]

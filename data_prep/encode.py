@@ -29,8 +29,19 @@ from data_prep.probe import Lens, Turn, Unaligned, probe, same_turn
 from data_prep.template import Messages, Part, RenderError, Template, UnlocatedPart
 from recipes.schema import Recipe
 
-__all__ = ["ANSWER", "CALL", "CONTEXT", "KINDS", "STOP", "THOUGHT", "Encoded", "Encoder", "RejectedDialogue",
-           "load_encoder", "load_tokenizer"]  # fmt: skip
+__all__ = [
+    "ANSWER",
+    "CALL",
+    "CONTEXT",
+    "KINDS",
+    "STOP",
+    "THOUGHT",
+    "Encoded",
+    "Encoder",
+    "RejectedDialogue",
+    "load_encoder",
+    "load_tokenizer",
+]
 
 TEMPLATES = Path(__file__).parent / "templates"
 TAIL_CHARS = 100  # what stands between a prompt's last control token and its end is a role's name, rarely more
@@ -231,7 +242,9 @@ class Encoder:
             else:
                 own.append(Sample(turn.prompt + turn.body + turn.stop, [span], turn.prompt))
         if own and self.history == "error":
-            raise RejectedDialogue("history_rewritten", f"{len(own)} of {len(trained)} turns are rendered otherwise later")
+            raise RejectedDialogue(
+                "history_rewritten", f"{len(own)} of {len(trained)} turns are rendered otherwise later"
+            )
         return [*own, Sample(full, shared)] if shared else own
 
     def _guarded(self, dialogue: Dialogue) -> Dialogue:
@@ -248,7 +261,8 @@ class Encoder:
         found = self._control.search(text)
         if found and self.control_text == "reject":
             raise RejectedDialogue(
-                "control_token", f"the text {found.group()!r} is a control token; control_text: plain encodes it as text"
+                "control_token",
+                f"the text {found.group()!r} is a control token; control_text: plain encodes it as text",
             )
         if self.control_text == "plain" and BREAK in text:
             raise RejectedDialogue("control_token", f"control_text: plain needs the noncharacter {BREAK!r} for itself")
@@ -267,11 +281,19 @@ class Encoder:
             return [cut(item) for item in value] if isinstance(value, (list, tuple)) else value
 
         def cut_message(message: Message) -> Message:
-            calls = tuple(msgspec.structs.replace(call, id=cut(call.id), name=cut(call.name),
-                                                  arguments=cut(call.arguments)) for call in message.tool_calls)  # fmt: skip
+            calls = tuple(
+                msgspec.structs.replace(call, id=cut(call.id), name=cut(call.name), arguments=cut(call.arguments))
+                for call in message.tool_calls
+            )
             content = _unescaped(message.content) if message.role == "tool" else message.content
-            return msgspec.structs.replace(message, content=cut(content), tool_calls=calls, thinking=cut(message.thinking),
-                                           name=cut(message.name), tool_call_id=cut(message.tool_call_id))  # fmt: skip
+            return msgspec.structs.replace(
+                message,
+                content=cut(content),
+                tool_calls=calls,
+                thinking=cut(message.thinking),
+                name=cut(message.name),
+                tool_call_id=cut(message.tool_call_id),
+            )
 
         messages = tuple(cut_message(message) for message in dialogue.messages)
         return msgspec.structs.replace(dialogue, messages=messages, tools=tuple(cut(list(dialogue.tools))))
@@ -284,7 +306,9 @@ class Encoder:
             return self.format.parts(turn.body, message)
         except UnlocatedPart as error:
             dropped = message.tool_calls and self.format.content_of(message).strip() not in turn.body
-            raise RejectedDialogue("template_drops_thought" if dropped else "template_alters_text", str(error)) from error
+            raise RejectedDialogue(
+                "template_drops_thought" if dropped else "template_alters_text", str(error)
+            ) from error
 
     def _prove(self, dialogue: Dialogue, message: Message, body: str) -> None:
         """Refuse a turn whose text does not read back to its message."""
@@ -324,7 +348,9 @@ class Encoder:
         except Unaligned as error:
             raise RejectedDialogue(error.code, error.message) from error
         if turn.stop not in self._stop_ids:
-            raise RejectedDialogue("no_stop_token", f"the turn ends in {turn.stop!r}, at which generation does not stop")
+            raise RejectedDialogue(
+                "no_stop_token", f"the turn ends in {turn.stop!r}, at which generation does not stop"
+            )
         return turn
 
     # Tokens
@@ -397,7 +423,9 @@ class Encoder:
         read = self._decode(ids)
         if read == body:
             return
-        normalizer = self.tokenizer.backend_tokenizer.normalizer  # Qwen composes accents, Gemma writes spaces as another mark
+        normalizer = (
+            self.tokenizer.backend_tokenizer.normalizer
+        )  # Qwen composes accents, Gemma writes spaces as another mark
         wanted, read = (
             "".join((normalizer.normalize_str(text) if normalizer else text).split())
             for text in (body.replace(BREAK, ""), read)

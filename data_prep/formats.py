@@ -25,7 +25,9 @@ class Adaptations(NamedTuple):
     """What a template needs messages to be like; each is decided once per template by probing, and recorded."""
 
     fold_system: bool = False  # the system prompt stands before the first user message
-    thinking_key: str | None = None  # the message key under which the template renders thinking; None: before the answer
+    thinking_key: str | None = (
+        None  # the message key under which the template renders thinking; None: before the answer
+    )
     arguments_as_text: bool = False  # arguments as JSON text instead of an object
     call_content_absent: bool = False  # a call turn without a thought carries no content key, instead of ""
     nine_character_ids: bool = False  # call ids are made over as nine alphanumeric characters (Mistral)
@@ -89,7 +91,12 @@ class PlainFormat:
         kinds = (THOUGHT, CALL, ANSWER)
         content = self.content_of(message)
         parts = locate(body, self.markup, self.thinking_of(message), content, bool(message.tool_calls), kinds)
-        if not self.adaptations.thinking_key and message.thinking and message.thinking.strip() and not message.tool_calls:
+        if (
+            not self.adaptations.thinking_key
+            and message.thinking
+            and message.thinking.strip()
+            and not message.tool_calls
+        ):
             start = parts[-1].start
             shift = body.index(message.thinking.strip(), start) + len(message.thinking.strip())
             answer = [Part(ANSWER, shift)] if message.content.strip() else []
@@ -146,8 +153,10 @@ class NativeFormat(PlainFormat):
                 at[index] = len(rows)
                 rows.append(self._call_turn(message, ids) if message.tool_calls else self.message(message))
             elif message.role == "tool":
-                rows.append({"role": "tool", "tool_call_id": ids.of_result(message), "content": message.content}
-                            | ({"name": message.name} if message.name else {}))  # fmt: skip
+                rows.append(
+                    {"role": "tool", "tool_call_id": ids.of_result(message), "content": message.content}
+                    | ({"name": message.name} if message.name else {})
+                )
             else:
                 rows.append(self.message(message))
         return self.fold(rows, [dict(tool) for tool in dialogue.tools] or None, at)
@@ -171,9 +180,7 @@ class NativeFormat(PlainFormat):
         if at < 0:
             return Message(role="assistant", content=self.unwrapped(rest), thinking=thinking)
         calls = tuple(self.syntax.parse(rest[at:]))
-        return Message(
-            role="assistant", content=self.unwrapped(rest[:at]), thinking=thinking, tool_calls=calls
-        )
+        return Message(role="assistant", content=self.unwrapped(rest[:at]), thinking=thinking, tool_calls=calls)
 
 
 class ButtonFormat(PlainFormat):
@@ -270,4 +277,3 @@ class _CallIds:
             number, digit = divmod(number, len(ALPHABET))
             text = ALPHABET[digit] + text
         return "call" + text
-

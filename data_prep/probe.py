@@ -74,10 +74,12 @@ class Lens:
         return Turn(prompt, text[: len(text) - len(stop)], stop)
 
     def _find_tail(self) -> str:
-        """What the template writes once behind the last turn (Phi 3: an end of text), apart from the turn's own stop."""
+        """What the template writes once behind the last turn (Phi 3: an end of text), beside the turn's own stop."""
         user, answer = _user(), {"role": "assistant", "content": t.ANSWER}
         last = self.template.render_probe([*user, answer], generation_prompt=False)
-        followed = self.template.render_probe([*user, answer, {"role": "user", "content": t.USER_2}], generation_prompt=False)
+        followed = self.template.render_probe(
+            [*user, answer, {"role": "user", "content": t.USER_2}], generation_prompt=False
+        )
         if t.ANSWER not in last or t.ANSWER not in followed:
             return ""
         last, followed = (text[text.rindex(t.ANSWER) + len(t.ANSWER) :] for text in (last, followed))
@@ -110,9 +112,7 @@ def _twin(row: dict[str, Any]) -> dict[str, Any]:
         if str(row.get(key) or "").strip():
             twin[key] = TWIN
     if row.get("tool_calls"):
-        twin["tool_calls"] = [
-            {**call, "function": {**call["function"], "name": TWIN}} for call in row["tool_calls"]
-        ]
+        twin["tool_calls"] = [{**call, "function": {**call["function"], "name": TWIN}} for call in row["tool_calls"]]
     return twin if twin != row else {**row, "content": TWIN}  # an empty turn has no words to exchange
 
 
@@ -180,10 +180,12 @@ def _plain_markup(lens: Lens) -> tuple[str | None, Markup, str]:
             if found is not None:
                 think_open, close = _around_thinking(found.body)
                 return key, Markup(think_open, close), found.stop
-        hint = "; template_kwargs {enable_thinking: false} may change it" if "enable_thinking" in lens.template.text else ""
-        raise TemplateError(
-            f"a plain answer to a user cannot be trained with this template: {error}{hint}"
-        ) from error
+        hint = (
+            "; template_kwargs {enable_thinking: false} may change it"
+            if "enable_thinking" in lens.template.text
+            else ""
+        )
+        raise TemplateError(f"a plain answer to a user cannot be trained with this template: {error}{hint}") from error
     for key in THINKING_KEYS:
         found = _thinking_turn(lens, key)
         if found is None:
@@ -277,7 +279,11 @@ def _probe_dialogue(
 
 
 def _tool(name: str) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {t.KEY: {"type": "string", "description": "qzparam"}}, "required": [t.KEY]}
+    schema = {
+        "type": "object",
+        "properties": {t.KEY: {"type": "string", "description": "qzparam"}},
+        "required": [t.KEY],
+    }
     return {"type": "function", "function": {"name": name, "description": "qztool", "parameters": schema}}
 
 

@@ -1,7 +1,7 @@
 """A chat template under observation: rendering, the stop of a turn, and the markup that surrounds each of its parts.
 
-    rendered turn:  <think>\\n I see. \\n</think>\\n\\n  Let me look.  \\n<tool_call>\\n{"name": ...}\\n</tool_call>  <|im_end|>  \\n
-                    think_open  ...  think_close      content       call_open                              stop    (dropped)
+    <think>\\n I see. \\n</think>\\n\\n  Let me look.  \\n<tool_call>\\n{"name": ...}\\n</tool_call>  <|im_end|>  \\n
+    think_open  ...  think_close      content       call_open                              stop        (dropped)
 
 Nothing here knows a template by name. What a template does is found by rendering small dialogues made of sentinels,
 once per template, and every row is then checked against what was found.
@@ -26,8 +26,14 @@ Messages = list[dict[str, Any]]
 
 # Sentinels: plain lower-case words that no template, trim or JSON escape alters.
 SYSTEM, USER, USER_2, ANSWER, ANSWER_2, THINKING, THOUGHT = (
-    "qzsystem", "qzuser", "qzcaller", "qzanswer", "qzreply", "qzthinking", "qzthought",
-)  # fmt: skip
+    "qzsystem",
+    "qzuser",
+    "qzcaller",
+    "qzanswer",
+    "qzreply",
+    "qzthinking",
+    "qzthought",
+)
 NAME, NAME_2, KEY, VALUE, RESULT, RESULT_2 = "qzname", "qzother", "qzkey", "qzvalue", "qzresult", "qzoutcome"
 
 
@@ -102,7 +108,7 @@ class Template:
             names = sorted(jinja2.meta.find_undeclared_variables(self._compiled.environment.parse(self.text)))
             date = next((name for name in names if "date" in name), "strftime_now")
             raise TemplateError(
-                "the chat template reads the clock, so the same data would encode differently tomorrow; fix the date in "
+                "the chat template reads the clock, so the same data would encode differently tomorrow; fix it in "
                 f"template_kwargs, e.g. {{{date}: '26 Jul 2024'}}"
             ) from error
 
@@ -194,7 +200,9 @@ class Part(NamedTuple):
     start: int
 
 
-def locate(body: str, markup: Markup, thinking: str, content: str, has_calls: bool, kinds: tuple[int, int, int]) -> list[Part]:  # fmt: skip
+def locate(
+    body: str, markup: Markup, thinking: str, content: str, has_calls: bool, kinds: tuple[int, int, int]
+) -> list[Part]:
     """Where the parts of a rendered turn start, in order; `kinds` are the numbers of (thought, call, answer).
 
     `body` is the turn's text without its stop token. White space is not compared: templates trim. Raises UnlocatedPart.

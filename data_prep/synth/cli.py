@@ -20,9 +20,7 @@ KINDS = ("button", "gsm8k", "mathchat")
 def main(argv: list[str]) -> int:
     """Write the rows and say how many a second; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m data_prep synth", description="Make dialogues by program.")
-    parser.add_argument(
-        "kind", choices=KINDS, help="whose row format to make; gsm8k is the problems of mathchat alone"
-    )
+    parser.add_argument("kind", choices=KINDS, help="whose row format to make; gsm8k is the problems of mathchat alone")
     parser.add_argument("--out", required=True, help="JSON Lines file to write")
     parser.add_argument("--rows", type=int, required=True, help="how many rows")
     parser.add_argument("--split", choices=("train", "held_out"), default="train",

@@ -1,7 +1,7 @@
 """Dialogues made by hypothesis to break an encoder: every field may hold anything, turns come in any order.
 
-    @given(dialogues())               any dialogue an encoder must take or refuse
-    @given(dialogues(HOSTILE))        with whole control tokens and markers among the text
+@given(dialogues())               any dialogue an encoder must take or refuse
+@given(dialogues(HOSTILE))        with whole control tokens and markers among the text
 """
 
 from __future__ import annotations
@@ -15,18 +15,94 @@ from data_prep.dialogue import Dialogue, Message, ToolCall
 
 # Text that trips tokenizers, templates and parsers up without being what it looks like.
 AWKWARD = (
-    "e\u0301", "\u00e9", "\u1100\u1161\u11a8", "👩‍👩‍👧", "🇳🇴", "\u200d", "\u05e9\u05dc\u05d5\u05dd", "\u202eabc\u202c", "\u00a0", "\u2028",
-    "\u3000", "漢字", "\x00", "\x7f", " ", "  ", "\t", "\n", "\n\n", "\n\n\n", "\r\n", " \n", "a", "I see.", "42", "{", "}", '"', "\\", "\\n", "[",
-    "]", "{}", '{"name": "f0"}', '"arguments": {', "null", "<", ">", "<|", "|>", "< |im_end|>", "<|im_", "im_end|", "<im_end>",
-    "<call", "call>", "</final", "<tool", "<tool_call", "/think>", "[INST", "[ /INST]", "</ s>", "< /s>", "<end_of", "<｜", "｜>", "```json",
-    "assistant\n", "user:", "<|eot", "_id|>", "#", "####", "\ufeff", "ﬁ", "Å", "\U0010ffff",
-)  # fmt: skip
+    "e\u0301",
+    "\u00e9",
+    "\u1100\u1161\u11a8",
+    "👩‍👩‍👧",
+    "🇳🇴",
+    "\u200d",
+    "\u05e9\u05dc\u05d5\u05dd",
+    "\u202eabc\u202c",
+    "\u00a0",
+    "\u2028",
+    "\u3000",
+    "漢字",
+    "\x00",
+    "\x7f",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\n\n",
+    "\n\n\n",
+    "\r\n",
+    " \n",
+    "a",
+    "I see.",
+    "42",
+    "{",
+    "}",
+    '"',
+    "\\",
+    "\\n",
+    "[",
+    "]",
+    "{}",
+    '{"name": "f0"}',
+    '"arguments": {',
+    "null",
+    "<",
+    ">",
+    "<|",
+    "|>",
+    "< |im_end|>",
+    "<|im_",
+    "im_end|",
+    "<im_end>",
+    "<call",
+    "call>",
+    "</final",
+    "<tool",
+    "<tool_call",
+    "/think>",
+    "[INST",
+    "[ /INST]",
+    "</ s>",
+    "< /s>",
+    "<end_of",
+    "<｜",
+    "｜>",
+    "```json",
+    "assistant\n",
+    "user:",
+    "<|eot",
+    "_id|>",
+    "#",
+    "####",
+    "\ufeff",
+    "ﬁ",
+    "Å",
+    "\U0010ffff",
+)
 # What must be refused, or with control_text: plain encoded as text, and what only BUTTON's format must refuse.
 CONTROL = (
-    "<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|start_header_id|>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]",
-    "<end_of_turn>", "<start_of_turn>", "<｜end▁of▁sentence｜>", "<｜Assistant｜>", "<tool_call>", "</tool_call>", "</think>",
+    "<|im_end|>",
+    "<|im_start|>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+    "[TOOL_CALLS]",
+    "<end_of_turn>",
+    "<start_of_turn>",
+    "<｜end▁of▁sentence｜>",
+    "<｜Assistant｜>",
+    "<tool_call>",
+    "</tool_call>",
+    "</think>",
     "<think>",
-)  # fmt: skip
+)
 MARKERS = ("<call>", "</call>", "<final>", "</final>", "</tool>", "<tool>")
 HOSTILE = AWKWARD + CONTROL + MARKERS
 
@@ -53,11 +129,19 @@ def call_turns(draw: st.DrawFn, number: int, names: tuple[str, ...], pieces: tup
         if calls and draw(st.booleans()):
             name, arguments = calls[-1].name, calls[-1].arguments
         else:
-            name, arguments = draw(st.sampled_from(names)), draw(st.dictionaries(texts(pieces), values(pieces), max_size=2))
+            name, arguments = (
+                draw(st.sampled_from(names)),
+                draw(st.dictionaries(texts(pieces), values(pieces), max_size=2)),
+            )
         calls.append(ToolCall(id=f"call_{number}_{position}", name=name, arguments=arguments))
     thinking = draw(st.none() | texts(pieces))
-    turn = Message(role="assistant", content=draw(st.just("") | texts(pieces)), thinking=thinking, tool_calls=tuple(calls),
-                   train=draw(st.sampled_from((True, True, False))))  # fmt: skip
+    turn = Message(
+        role="assistant",
+        content=draw(st.just("") | texts(pieces)),
+        thinking=thinking,
+        tool_calls=tuple(calls),
+        train=draw(st.sampled_from((True, True, False))),
+    )
     content = texts(pieces) | values(pieces).map(_dump)
     results = [
         Message(role="tool", tool_call_id=call.id, name=call.name, content=draw(content))
@@ -79,8 +163,14 @@ def dialogues(draw: st.DrawFn, pieces: tuple[str, ...] = AWKWARD, with_tools: bo
         if has_tools and draw(st.booleans()):
             messages += draw(call_turns(number, names, pieces))
         if strict or draw(st.integers(0, 3)):
-            messages.append(Message(role="assistant", content=draw(texts(pieces)), thinking=draw(st.none() | texts(pieces)),
-                                    train=draw(st.sampled_from((True, True, True, False)))))  # fmt: skip
+            messages.append(
+                Message(
+                    role="assistant",
+                    content=draw(texts(pieces)),
+                    thinking=draw(st.none() | texts(pieces)),
+                    train=draw(st.sampled_from((True, True, True, False))),
+                )
+            )
         if strict or draw(st.booleans()):
             messages.append(Message(role="user", content=draw(texts(pieces))))
     if messages[-1].role == "user" and draw(st.booleans()):

@@ -1,20 +1,19 @@
 """A second derivation of samples, ids and kinds that shares no code with the encoder: what `Encoder.encode` must equal.
 
-    wanted = expected_samples(encoder, dialogue, KNOWN["qwen3"])        # sorted [(input_ids, kinds), ...]
+    wanted = expected_samples(encoder, dialogue, CASES["qwen3"].known)        # sorted [(input_ids, kinds), ...]
 
 Ids come from `apply_chat_template(tokenize=True)` on `encoder.messages(dialogue)`, every prompt tokenized whole. Kinds
-come from searching the text for what is known of the message and of the template, which a person wrote down in KNOWN.
+come from searching the text for what is known of the message and of the template, which a person wrote down (encoders.py).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from data_prep.dialogue import Dialogue, Message
 from data_prep.encode import Encoder
 
 CONTEXT, THOUGHT, CALL, ANSWER, STOP = range(5)  # DESIGN 3
-BREAK = "\ufdd0"
 
 
 class Known(NamedTuple):
@@ -29,20 +28,6 @@ class Known(NamedTuple):
 
 
 LLAMA_HEADER = "<|start_header_id|>assistant<|end_header_id|>\n\n"
-KNOWN = {
-    "llama3": Known(("<|eot_id|>",), header_unasked=LLAMA_HEADER),
-    "llama3_1": Known(("<|eot_id|>",)),
-    "qwen2_5": Known(("<|im_end|>",), call_open="<tool_call>"),
-    "qwen3": Known(("<|im_end|>",), think_close="</think>", call_open="<tool_call>"),
-    "gemma3": Known(("<end_of_turn>",)),
-    "mistral_nemo": Known(("</s>",), call_open="[TOOL_CALLS]"),
-    "deepseek_v3": Known(("<｜end▁of▁sentence｜>",)),
-    "smollm2": Known(("<|im_end|>",)),
-    "chatml": Known(("<|im_end|>",)),
-    "llama3 shipped": Known(("<|eot_id|>",)),
-    "gemma shipped": Known(("<end_of_turn>",)),
-    "mistral shipped": Known(("</s>",)),
-}
 
 
 class Sample(NamedTuple):
@@ -51,7 +36,7 @@ class Sample(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A trained turn: prompt and its ids, the text up to and including the stop token, and the kind of each character."""
+    """A trained turn: prompt and its ids, the text to the end of the stop token, and the kind of each character."""
 
     prompt: str
     prompt_ids: list[int]
@@ -70,16 +55,23 @@ class Rendering:
 
     def text(self, count: int, prompting: bool) -> str:
         text = self.tokenizer.apply_chat_template(
-            self.rows[:count], tools=self.tools, tokenize=False, add_generation_prompt=prompting,
+            self.rows[:count],
+            tools=self.tools,
+            tokenize=False,
+            add_generation_prompt=prompting,
             chat_template=self.template,
-        )  # fmt: skip
+        )
         return text if prompting else text.removesuffix(self.known.header_unasked)
 
     def ids(self, count: int, prompting: bool) -> list[int]:
         ids = self.tokenizer.apply_chat_template(
-            self.rows[:count], tools=self.tools, tokenize=True, return_dict=False, add_generation_prompt=prompting,
+            self.rows[:count],
+            tools=self.tools,
+            tokenize=True,
+            return_dict=False,
+            add_generation_prompt=prompting,
             chat_template=self.template,
-        )  # fmt: skip
+        )
         header = [] if prompting else self.tokenizer.encode(self.known.header_unasked, add_special_tokens=False)
         if header:
             assert ids[-len(header) :] == header
@@ -154,7 +146,9 @@ def _char_kinds(body: str, message: Message, known: Known, in_button: bool) -> l
             regions.append((THOUGHT, 0))
             cursor = body.index(known.think_close) + len(known.think_close)
         said = (message.thinking or "") + (message.content if message.tool_calls else "")
-        return _painted(body, [*regions, *([(THOUGHT, cursor), (action, start)] if said.strip() else [(action, cursor)])])
+        return _painted(
+            body, [*regions, *([(THOUGHT, cursor), (action, start)] if said.strip() else [(action, cursor)])]
+        )
     if known.think_close and known.think_close in body:
         regions.append((THOUGHT, 0))
         cursor = body.index(known.think_close) + len(known.think_close)
