@@ -3,7 +3,7 @@
     wanted = expected_samples(encoder, dialogue, CASES["qwen3"].known)        # sorted [(input_ids, kinds), ...]
 
 Ids come from `apply_chat_template(tokenize=True)` on `encoder.messages(dialogue)`, every prompt tokenized whole. Kinds
-come from searching the text for what is known of the message and of the template, which a person wrote down (encoders.py).
+come from searching the text for what is known of the message and of the template, which a person wrote down.
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ from data_prep.encode import CONTEXT, REASONS, STOP, Encoder, RejectedDialogue
 from data_prep.quarantine import Quarantine, iter_dialogues
 from data_prep.template import TemplateError
 from tests.assets import tokenizer_dir
+from tests.data_prep.encoders import CASES as KNOWN_CASES
 from tests.data_prep.made_dialogues import dialogues
-from tests.data_prep.oracle import KNOWN, expected_samples
+from tests.data_prep.oracle import expected_samples
 
 TEMPLATED = ("llama3", "llama3_1", "qwen2_5", "qwen3", "gemma3", "mistral_nemo", "deepseek_v3")
-CASES = {**{name: (name, None) for name in TEMPLATED}, "chatml": ("qwen2_5", "chatml"),
-         "llama3 shipped": ("llama3", "llama3"), "mistral shipped": ("mistral_nemo", "mistral")}  # fmt: skip
+CASES = {**{name: (name, None) for name in TEMPLATED}, "shipped chatml": ("qwen2_5", "chatml"),
+         "shipped llama3": ("llama3", "llama3"), "shipped mistral": ("mistral_nemo", "mistral")}  # fmt: skip
 FILES = {"airline": ("button", "button/airline.jsonl"), "glaive": ("button", "button/glaive.jsonl"),
          "sharegpt": ("sharegpt", "glaive/glaive_toolcall_en_demo.json"),
          "tutoring": ("mathchatsync", "mathchatsync/tutoring.json")}  # fmt: skip
@@ -54,7 +55,7 @@ def assert_exact_or_rejected(name: str, encoder: Encoder, rows: list[Dialogue]) 
             assert result.code in REASONS
             continue
         kept += 1
-        wanted = expected_samples(encoder, dialogue, KNOWN[name])
+        wanted = expected_samples(encoder, dialogue, KNOWN_CASES[name].known)
         assert sorted(map(tuple, result)) == [tuple(sample) for sample in wanted], dialogue.id
     return kept
 
@@ -76,7 +77,7 @@ def test_every_real_row_of_these_files_equals_the_oracles(name, real_data_dir):
         assert assert_exact_or_rejected(name, encoder_of(name), rows) == len(rows)
 
 
-@pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "llama3 shipped", "mistral_nemo"])
+@pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "shipped llama3", "mistral_nemo"])
 def test_made_samples_equal_the_oracles_or_are_rejected_with_a_reason(name):
     @given(dialogues())
     @settings(max_examples=40)

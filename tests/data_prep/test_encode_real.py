@@ -1,8 +1,9 @@
-"""Every real dialogue under every tokenizer: kept and equal to the oracle, or refused for a reason true of its template."""
+"""Real dialogues: what is kept equals the oracle, what is refused is refused for a reason true of the template."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,9 @@ NATIVE_LOSES = {
     **dict.fromkeys((case for case in CASES if case.startswith("shipped")), "template_drops_tools"),
     "gemma3": "template_raises",  # it refuses any role that does not alternate with the user's
 }
+
+# Every row takes most of an hour on two cores: REAL_STEP=1 runs them all.
+REAL_STEP = int(os.environ.get("REAL_STEP", "25"))
 
 
 def real_dialogues(folder: Path, name: str) -> Iterator[Dialogue]:
@@ -73,7 +77,7 @@ def test_a_sample_of_the_real_dialogues_is_encoded_as_the_oracle_says(case: str,
 @pytest.mark.parametrize("name", [*FILES, "tau_bench"])
 @pytest.mark.parametrize("case", list(CASES))
 def test_every_real_dialogue_is_encoded_as_the_oracle_says(case: str, name: str, real_data_dir: Path) -> None:
-    dialogues = list(real_dialogues(real_data_dir, name))
+    dialogues = list(real_dialogues(real_data_dir, name))[::REAL_STEP]
     for tool_format in ("auto",) if name in ("gsm8k", "tau_bench") else ("native", "button"):
         assert_exact_or_truly_refused(case, tool_format, dialogues)
 
