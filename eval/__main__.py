@@ -22,7 +22,7 @@ from eval.tasks import TASKS
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 on bad input."""
     options = parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)  # a log is not 80 columns wide
     try:
         if options.command == "list":
             print(task_list())
