@@ -329,6 +329,10 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
         after = turns[False, parallel][1].prompt
         if t.RESULT not in after or (parallel and not -1 < after.rfind(t.RESULT) < after.rfind(t.RESULT_2)):
             raise Lossy(6, "template_drops_results", "the template drops tool results or changes their order")
+    if made.adaptations.thinking_key:
+        answer = _turns(lens, made, _probe_dialogue(thought=True, thinking=t.THINKING))[1]
+        if t.THINKING not in answer.body:
+            raise Lossy(6, "template_drops_thought", "the template drops the thinking of an answer after tool results")
     rich = [
         _probe_dialogue(thought, parallel, RICH_ARGUMENTS)
         for thought, parallel in itertools.product((False, True), repeat=2)
