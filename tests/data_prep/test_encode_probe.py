@@ -6,6 +6,7 @@ import copy
 import importlib.util
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,23 @@ def test_a_template_that_shows_everything_is_taken_natively() -> None:
         ({"calls": ""}, "template_drops_call"),
         ({"calls": "\n<tool_call>{{ m.tool_calls[0].function | tojson }}</tool_call>"}, "template_drops_call"),
         ({"calls": "{% for c in m.tool_calls %}{{ c.function.name }} {% endfor %}"}, "template_drops_call"),
-        ({"calls": "{% for c in m.tool_calls %}{{ c.function.name }}: {{ c.function.arguments.qzkey }}{% endfor %}"},
-         "no_call_parser"),
+        (
+            {"calls": "{% for c in m.tool_calls %}{{ c.function.name }}: {{ c.function.arguments.qzkey }}{% endfor %}"},
+            "no_call_parser",
+        ),
         ({"content": "{% if not m.tool_calls %}{{ m.content }}{% endif %}"}, "template_drops_thought"),
         ({"result": ""}, "template_drops_results"),
         ({"result": "{{ m.name }}"}, "template_drops_results"),
-        ({"calls": "{% for c in m.tool_calls %}\n{{ c.function }}{% endfor %}"}, "not_parsed_back"),  # Python's own quoting
-        ({"calls": "{% if m.tool_calls | length > 1 %}{{ raise_exception('one call only') }}{% endif %}" + PARTS["calls"]},
-         "template_raises"),
+        ({"calls": "{% for c in m.tool_calls %}\n{{ c.function }}{% endfor %}"}, "not_parsed_back"),
+        (
+            {
+                "calls": "{% if m.tool_calls | length > 1 %}{{ raise_exception('one call only') }}{% endif %}"
+                + PARTS["calls"]
+            },
+            "template_raises",
+        ),
     ],
-)  # fmt: skip
+)
 def test_auto_leaves_native_where_the_template_loses_something(parts: dict[str, str], code: str) -> None:
     assert lost(template(**parts)) == code
     assert made(template(**parts)).tool_format == "button"
@@ -82,7 +90,7 @@ def test_auto_leaves_native_where_the_template_loses_something(parts: dict[str, 
 
 def test_a_forced_native_format_refuses_rows_with_the_reason_of_the_template() -> None:
     without = made(template(tools=""), "native")
-    with pytest.raises(RejectedDialogue, match="template_drops_tools.*tool_format: button"):
+    with pytest.raises(RejectedDialogue, match=r"template_drops_tools.*tool_format: button"):
         without.encode(with_result("{}"))
     assert without.encode(answered())
 
@@ -97,16 +105,20 @@ def test_arguments_that_a_template_encodes_twice_are_given_as_an_object() -> Non
 
 
 def test_arguments_are_given_as_text_where_the_template_joins_strings() -> None:
-    joins = template(calls="{% for c in m.tool_calls %}\n<tool_call>"
-                           "{{ '{\"name\": \"' + c.function.name + '\", \"arguments\": ' + c.function.arguments + '}' }}"
-                           "</tool_call>{% endfor %}")  # fmt: skip
+    joins = template(
+        calls="{% for c in m.tool_calls %}\n<tool_call>"
+        "{{ '{\"name\": \"' + c.function.name + '\", \"arguments\": ' + c.function.arguments + '}' }}"
+        "</tool_call>{% endfor %}"
+    )
     assert made(joins).tool_format == "native"
     assert made(joins).format.adaptations.arguments_as_text
 
 
 def test_a_call_turn_without_thought_has_no_content_where_the_template_wants_that() -> None:
-    picky = template(content="{% if m.tool_calls and m.content is defined and not m.content %}{{ raise_exception('empty') }}"
-                             "{% endif %}{{ m.content | default('') }}")  # fmt: skip
+    picky = template(
+        content="{% if m.tool_calls and m.content is defined and not m.content %}{{ raise_exception('empty') }}"
+        "{% endif %}{{ m.content | default('') }}"
+    )
     assert made(picky).format.adaptations.call_content_absent
 
 
@@ -124,9 +136,17 @@ def test_results_given_out_of_call_order_are_put_in_call_order() -> None:
     calls = tuple(ToolCall(id=f"c{number}", name="f", arguments={"n": number}) for number in range(3))
     results = [Message(role="tool", tool_call_id=f"c{number}", name="f", content=f"r{number}") for number in (2, 0, 1)]
     tools = with_result("").tools
-    dialogue = Dialogue(id="d", source="t", tools=tools, messages=(
-        Message(role="user", content="Hi"), Message(role="assistant", tool_calls=calls), *results,
-        Message(role="assistant", content="Done.")))  # fmt: skip
+    dialogue = Dialogue(
+        id="d",
+        source="t",
+        tools=tools,
+        messages=(
+            Message(role="user", content="Hi"),
+            Message(role="assistant", tool_calls=calls),
+            *results,
+            Message(role="assistant", content="Done."),
+        ),
+    )
     for tool_format in ("native", "button"):
         messages, _ = made(template(), tool_format).messages(dialogue)
         told = " ".join(message["content"] for message in messages if message["role"] == "tool")
@@ -212,8 +232,10 @@ def test_thinking_that_renders_under_no_key_stands_before_the_answer_with_a_blan
 
 
 def test_auto_leaves_native_where_thinking_is_lost_after_results() -> None:
-    forgets = template(content="{% if m.thinking and 'tool' not in (messages | map(attribute='role')) %}<think>{{ m.thinking }}"
-                               "</think>{% endif %}{{ m.content }}")  # fmt: skip
+    forgets = template(
+        content="{% if m.thinking and 'tool' not in (messages | map(attribute='role')) %}<think>{{ m.thinking }}"
+        "</think>{% endif %}{{ m.content }}"
+    )
     assert lost(forgets) == "template_drops_thought"
 
 
@@ -228,40 +250,99 @@ def test_a_row_with_the_button_prompt_and_no_tools_is_written_in_button_text() -
 
 TRL = Path(importlib.util.find_spec("trl").origin).parent / "chat_templates"
 CHATML = Known(("<|im_end|>",), think_close="</think>", call_open="<tool_call>")
-FAMILIES: dict[str, tuple[str, tuple[str, ...], Known]] = {  # longest name first: tokenizer, tokens it lacks, what is known
+FAMILIES: dict[str, tuple[str, tuple[str, ...], Known]] = {  # longest name first
     "qwen": ("qwen3", (), CHATML),
     "nemotron": ("qwen3", (), CHATML),
-    "lfm2": ("qwen3", ("<|tool_list_start|>", "<|tool_list_end|>", "<|tool_call_start|>", "<|tool_call_end|>",
-                       "<|tool_response_start|>", "<|tool_response_end|>"), CHATML),
+    "lfm2": (
+        "qwen3",
+        (
+            "<|tool_list_start|>",
+            "<|tool_list_end|>",
+            "<|tool_call_start|>",
+            "<|tool_call_end|>",
+            "<|tool_response_start|>",
+            "<|tool_response_end|>",
+        ),
+        CHATML,
+    ),
     "llama3": ("llama3_1", (), Known(("<|eot_id|>",))),
     "gptoss": ("gptoss", (), Known(("<|return|>",), think_close="<|end|><|start|>assistant")),
-    "gemma4": ("gemma3", ("<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool>",
-                          "<tool|>", "<|tool_response>", "<tool_response|>", "<|think|>", '<|"|>'),
-               Known(("<turn|>",), think_close="<channel|>")),
+    "gemma4": (
+        "gemma3",
+        (
+            "<|turn>",
+            "<turn|>",
+            "<|channel>",
+            "<channel|>",
+            "<|tool_call>",
+            "<tool_call|>",
+            "<|tool>",
+            "<tool|>",
+            "<|tool_response>",
+            "<tool_response|>",
+            "<|think|>",
+            '<|"|>',
+        ),
+        Known(("<turn|>",), think_close="<channel|>"),
+    ),
     "gemma": ("gemma3", (), Known(("<end_of_turn>",))),
-    "glm4moe": ("llama3_1", ("<|user|>", "<|assistant|>", "<|system|>", "<|observation|>"),
-                Known(("<|user|>",), think_close="</think>")),
-    "cohere": ("llama3_1", ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|USER_TOKEN|>",
-                            "<|SYSTEM_TOKEN|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>"), Known(("<|END_OF_TURN_TOKEN|>",))),
-    "phi3": ("llama3_1", ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>"), Known(("<|end|>",), tail="<|eot_id|>")),
-    "muse": ("llama3_1", ("<|start|>", "<|message|>", "<|eot|>", "<|eom|>"),
-             Known(("<|eot|>",), think_close="<|eom|><|start|>assistant")),
+    "glm4moe": (
+        "llama3_1",
+        ("<|user|>", "<|assistant|>", "<|system|>", "<|observation|>"),
+        Known(("<|user|>",), think_close="</think>"),
+    ),
+    "cohere": (
+        "llama3_1",
+        (
+            "<|START_OF_TURN_TOKEN|>",
+            "<|END_OF_TURN_TOKEN|>",
+            "<|CHATBOT_TOKEN|>",
+            "<|USER_TOKEN|>",
+            "<|SYSTEM_TOKEN|>",
+            "<|START_RESPONSE|>",
+            "<|END_RESPONSE|>",
+        ),
+        Known(("<|END_OF_TURN_TOKEN|>",)),
+    ),
+    "phi3": (
+        "llama3_1",
+        ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>"),
+        Known(("<|end|>",), tail="<|eot_id|>"),
+    ),
+    "muse": (
+        "llama3_1",
+        ("<|start|>", "<|message|>", "<|eot|>", "<|eom|>"),
+        Known(("<|eot|>",), think_close="<|eom|><|start|>assistant"),
+    ),
     "deepseek": ("deepseek_v3", (), Known(("<｜end▁of▁sentence｜>",))),
     "idefics3": ("llama3_1", ("<end_of_utterance>",), Known(("<end_of_utterance>",))),
     "smolvlm": ("llama3_1", ("<end_of_utterance>",), Known(("<end_of_utterance>",))),
     "llava": ("mistral_nemo", (), Known(("</s>",))),
-}  # fmt: skip
+}
 FAMILIES["diffusion_gemma"] = FAMILIES["gemma4"]
-DATES = {"gptoss": {"strftime_now": "2024-07-26"}, "llama3_2": {"date_string": "26 Jul 2024"},
-         "muse": {"current_date": "2024-07-26"}}  # fmt: skip
+DATES = {
+    "gptoss": {"strftime_now": "2024-07-26"},
+    "llama3_2": {"date_string": "26 Jul 2024"},
+    "muse": {"current_date": "2024-07-26"},
+}
 # Why a person reading these templates would say that no turn of plain text can be trained with them.
 REFUSED = {
     "deepseek": "ends in '.*<think>",  # the prompt opens the thinking, which the template cuts out of every turn
     "glm4moe.jinja": "does not end in a control token",  # its turns end where the next role begins
-    "idefics3": "where it is text", "smolvlm": "where it is text", "llava": "cannot be rendered",  # content as a list of parts
-}  # fmt: skip
-NATIVE = ("qwen2_5", "qwen2_5_training", "qwen3", "qwen3_training", "qwen3_instruct_2507", "qwen3_instruct_2507_training",
-          "qwen3_vl", "qwen3_vl_training")  # fmt: skip
+    "idefics3": "where it is text",
+    "smolvlm": "where it is text",
+    "llava": "cannot be rendered",
+}
+NATIVE = (
+    "qwen2_5",
+    "qwen2_5_training",
+    "qwen3",
+    "qwen3_training",
+    "qwen3_instruct_2507",
+    "qwen3_instruct_2507_training",
+    "qwen3_vl",
+    "qwen3_vl_training",
+)
 OPENS_THINKING = ("nemotron",)  # their prompts open the thinking: a turn without any can't follow
 
 
@@ -290,10 +371,7 @@ def assert_trl_template_is_exact(name: str, examples: int) -> None:
     def law(dialogue: Dialogue) -> None:
         roles = [message.role for message in dialogue.messages]
         # Gemma 4 joins consecutive turns of the model: the oracle can't tell where the second begins.
-        assume(
-            ("gemma4" not in name and "diffusion" not in name)
-            or ("assistant", "assistant") not in zip(roles, roles[1:], strict=False)
-        )
+        assume(("gemma4" not in name and "diffusion" not in name) or ("assistant", "assistant") not in pairwise(roles))
         [result] = subject.encode_batch([dialogue])
         seen["kept" if not isinstance(result, RejectedDialogue) else result.code] += 1
         if not isinstance(result, RejectedDialogue):
