@@ -48,6 +48,9 @@ class TurnParseError(ValueError):
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
 
 def dump_json(value: Any) -> str:
     """JSON text as the published rows write it: default separators, non-ASCII kept as it is."""

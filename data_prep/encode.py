@@ -564,7 +564,8 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
         vocabulary = tokenizer.get_vocab()
-        candidates = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<|endoftext|>", "<unk>")
+        candidates = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<｜▁pad▁｜>", "<|endoftext|>",
+                      "<|reserved_special_token_0|>", "<unk>")  # fmt: skip
         spare = next((token for token in candidates if token in vocabulary and token != tokenizer.eos_token), None)
         tokenizer.pad_token = spare or tokenizer.eos_token
     return tokenizer

@@ -136,6 +136,9 @@ class Lossy(ValueError):
         self.code = code
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type, tuple[int, str, str]]:
+        return type(self), (self.depth, self.code, self.reason)
+
 
 class Formats(NamedTuple):
     """Both formats for one template; `lossy` says what native loses, None where it is proven loss-free."""

@@ -37,6 +37,9 @@ SYSTEM, USER, USER_2, ANSWER, ANSWER_2, THINKING, THOUGHT = (
 NAME, NAME_2, KEY, VALUE, RESULT, RESULT_2 = "qzname", "qzother", "qzkey", "qzvalue", "qzresult", "qzoutcome"
 
 
+NO_CLOCK = "'str' object is not callable"  # what a template says that calls the text we give it for the clock
+
+
 class TemplateError(ValueError):
     """The template cannot be used at all; the message says why and what to do."""
 
@@ -62,12 +65,11 @@ class Template:
         self.text = text if text is not None else _own_template(tokenizer)
         self.source = with_kwargs(self.text, self.kwargs)
         # Where a template would call the clock it now calls this text, and raises: no row may depend on today's date.
-        self._variables = {"strftime_now": "no clock", **tokenizer.special_tokens_map}
+        self._variables = {"strftime_now": "", **tokenizer.special_tokens_map}
         try:
             self._compiled = _compile_jinja_template(self.source)
         except jinja2.TemplateError as error:
             raise TemplateError(f"the chat template is no valid Jinja: {error}") from error
-        self._refuse_clock()
         self.unasked_header = self._find_unasked_header()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,6 +93,8 @@ class Template:
                 **self._variables,
             )
         except Exception as error:  # a template is foreign code: whatever it raises is its verdict on this dialogue
+            if isinstance(error, TypeError) and "strftime_now" in self.text and NO_CLOCK in str(error):
+                raise RenderError(self._clock_advice()) from error
             raise RenderError(f"the chat template raised {type(error).__name__}: {error}") from error
 
     def finished(self, messages: Messages, tools: Sequence[dict[str, Any]] | None) -> str:
@@ -98,19 +102,13 @@ class Template:
         text = self.render(messages, tools, generation_prompt=False)
         return text.removesuffix(self.unasked_header) if self.unasked_header else text
 
-    def _refuse_clock(self) -> None:
-        """A template that prints today's date makes other data tomorrow: refuse it until the date is fixed."""
-        try:
-            self.render_probe([{"role": "user", "content": USER}])
-        except TemplateError as error:
-            if "'str' object is not callable" not in str(error) or "strftime_now" not in self.text:
-                raise
-            names = sorted(jinja2.meta.find_undeclared_variables(self._compiled.environment.parse(self.text)))
-            date = next((name for name in names if "date" in name), "strftime_now")
-            raise TemplateError(
-                "the chat template reads the clock, so the same data would encode differently tomorrow; fix it in "
-                f"template_kwargs, e.g. {{{date}: '26 Jul 2024'}}"
-            ) from error
+    def _clock_advice(self) -> str:
+        names = sorted(jinja2.meta.find_undeclared_variables(self._compiled.environment.parse(self.text)))
+        date = next((name for name in names if "date" in name), "strftime_now")
+        return (
+            "the chat template reads the clock, so the same data would encode differently tomorrow; "
+            f"fix the date in template_kwargs, e.g. {{{date}: '26 Jul 2024'}}"
+        )
 
     def render_probe(self, messages: Messages, generation_prompt: bool = True) -> str:
         """Render a dialogue every template must manage; raises TemplateError naming what the template said."""

@@ -20,7 +20,9 @@ from tests.data_prep.encoders import CASES, encoder, tokenizer, turns_of
 from tests.data_prep.test_encode_made import USER, answered, with_result
 
 CLOCK = "{{ strftime_now('%d %b %Y') }}\n"
-DATED = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}\n"
+DATED = (
+    "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}\n"
+)
 
 
 def chatml(before: str = "") -> str:
@@ -169,16 +171,19 @@ def test_a_template_that_reads_the_clock_needs_a_date_which_it_then_carries(text
     made = Encoder(tokenizer("qwen2_5"), chat_template=chatml(text), template_kwargs=kwargs)
     saved = copy.copy(made.tokenizer)
     saved.chat_template = made.chat_template
-    rendered = saved.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True, tokenize=False)
-    assert rendered.startswith("26 Jul 2024\n<|im_start|>user")
+    rendered = saved.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], add_generation_prompt=True, tokenize=False
+    )
+    assert rendered.startswith("26 Jul 2024<|im_start|>user")
     assert saved.encode(rendered, add_special_tokens=False) == made.prompt_ids(answered().before(1))
 
 
 def test_a_row_on_which_the_template_would_read_the_clock_is_refused() -> None:
-    late = "{% if messages | length > 3 %}" + CLOCK + "{% endif %}"
+    late = "{% if messages[0].content == 'What time is it?' %}" + CLOCK + "{% endif %}"
     made = Encoder(tokenizer("qwen2_5"), chat_template=chatml(late))
     assert made.encode(answered())
-    [result] = made.encode_batch([two_answers()])
+    asked = (Message(role="user", content="What time is it?"), *answered().messages[1:])
+    [result] = made.encode_batch([msgspec.structs.replace(answered(), messages=asked)])
     assert isinstance(result, RejectedDialogue) and result.code == "template_raises"
 
 
