@@ -114,8 +114,13 @@ def test_a_button_tool_survives_the_way_to_json_schema_and_back(required: list[s
 
 
 def test_a_parameter_that_is_called_type_is_a_parameter() -> None:
-    tool = {"name": "f", "description": "", "parameters": {"type": {"type": "string"}, "properties": {"type": "object"}},
-            "required": ["type"], "responses": {}}  # fmt: skip
+    tool = {
+        "name": "f",
+        "description": "",
+        "parameters": {"type": {"type": "string"}, "properties": {"type": "object"}},
+        "required": ["type"],
+        "responses": {},
+    }
     assert button.to_button_tool(button.from_button_tool(tool)) == tool
 
 
