@@ -12,21 +12,21 @@ template cannot carry raises RejectedDialogue with a reason that is true of that
 from __future__ import annotations
 
 import hashlib
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-from tokenizers import Encoding
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from data_prep import button
-from data_prep.dialogue import Dialogue, Message, assistant_turns, call_to_dict
+from data_prep.control_text import ControlText
+from data_prep.dialogue import Dialogue, Message, assistant_turns
 from data_prep.formats import ANSWER, CALL, CONTEXT, KINDS, STOP, THOUGHT, ButtonFormat, PlainFormat
 from data_prep.probe import Lens, Turn, Unaligned, probe, same_turn
+from data_prep.rejection import REASONS, RejectedDialogue
 from data_prep.template import Messages, Part, RenderError, Template, UnlocatedPart
+from data_prep.tokens import TextTokens, Tokens
 from recipes.schema import Recipe
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "CALL",
     "CONTEXT",
     "KINDS",
+    "REASONS",
     "STOP",
     "THOUGHT",
     "Encoded",
@@ -44,39 +45,6 @@ __all__ = [
 ]
 
 TEMPLATES = Path(__file__).parent / "templates"
-TAIL_CHARS = 100  # what stands between a prompt's last control token and its end is a role's name, rarely more
-BREAK = "\ufdd0"  # marks where control text is broken up: a noncharacter, which Unicode keeps out of all text
-
-REASONS = {
-    "control_token": "content, tool list or a result would become a control token of this tokenizer",
-    "button_marker": "a part holds the marker that would close it in BUTTON's text",
-    "calls_without_tools": "the dialogue calls functions but lists none",
-    "template_raises": "the chat template raised an error on this dialogue",
-    "template_drops_tools": "the chat template does not show the tool list",
-    "template_drops_call": "the chat template does not show a call as it is",
-    "template_drops_thought": "the chat template does not show the thought beside a call",
-    "template_drops_results": "the chat template does not show a tool result, or in another order",
-    "no_call_parser": "no parser can be derived from how the chat template writes calls",
-    "template_alters_text": "the chat template shows other text than was given",
-    "turn_not_located": "the turn cannot be told from the text around it",
-    "no_stop_token": "the template ends the turn with no control token",
-    "not_parsed_back": "the rendered turn does not parse back to the same calls and text",
-    "history_rewritten": "the template renders an earlier turn otherwise once others follow (history: error)",
-    "no_trained_turn": "no assistant turn is trained",
-    "unencodable_text": "the tokenizer has no tokens for some character of a trained turn",
-}
-
-
-class RejectedDialogue(ValueError):
-    """A dialogue that cannot be encoded exactly; `code` is a key of REASONS."""
-
-    def __init__(self, code: str, message: str):
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.code, self.message)
 
 
 class Encoded(NamedTuple):
@@ -96,11 +64,10 @@ class Span(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A text to tokenize with the turns that are trained in it. `prompt` is set where the sample is one turn alone."""
+    """A text to tokenize, with the turns that are trained in it."""
 
     text: str
     spans: list[Span]
-    prompt: str | None = None
 
 
 class Encoder:
@@ -142,12 +109,9 @@ class Encoder:
         self.format = self.formats.native if self.tool_format == "native" else self.formats.button
         self.chat_template = self.template.source
         self.stop_token_ids = [tokenizer.convert_tokens_to_ids(stop) for stop in self.formats.stops]
-        self._control = _control_pattern(self.lens.control)
-        self._added_ids = set(tokenizer.added_tokens_decoder)
         self._stop_ids = dict(zip(self.formats.stops, self.stop_token_ids, strict=True))
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
-        self._tails: dict[str, list[int]] = {}
+        self._control = ControlText(self.lens.control, results_as_json=self.tool_format == "button")
+        self._text = TextTokens(tokenizer, lead=self.formats.stops[0], breaks=control_text == "plain")
 
     # What the model is given
 
@@ -159,13 +123,13 @@ class Encoder:
     def prompt_ids(self, dialogue_prefix: Dialogue) -> list[int]:
         """The token ids inference sends to have the next assistant turn written. Raises RejectedDialogue."""
         adapted = self.format.adapt(self._guarded(dialogue_prefix))
-        return self._ids(self._render(adapted.messages, adapted.tools, generation_prompt=True))
+        return self._text.ids(self._render(adapted.messages, adapted.tools, generation_prompt=True))
 
     def parse(self, generated: str | list[int], has_tools: bool) -> Message:
         """Read a generated turn, ids or text, with or without its stop token. Raises TurnParseError."""
         if not isinstance(generated, str):
             end = next((at for at, token in enumerate(generated) if token in self.stop_token_ids), len(generated))
-            return self._parse(self._decode(generated[:end]), has_tools)
+            return self._parse(self._text.decode(generated[:end]), has_tools)
         for stop in self.formats.stops:
             generated = generated.split(stop, 1)[0]
         return self._parse(generated, has_tools)
@@ -196,7 +160,7 @@ class Encoder:
         """The samples of many dialogues, tokenized together; a rejected one is its exception, in place."""
         plans: list[list[Sample] | RejectedDialogue] = [self._plan_or_reject(dialogue) for dialogue in dialogues]
         texts = [sample.text for plan in plans if not isinstance(plan, RejectedDialogue) for sample in plan]
-        encodings = iter(self._encode_texts(texts))
+        encodings = iter(self._text.encode(texts))
         results: list[list[Encoded] | RejectedDialogue] = []
         for plan in plans:
             if isinstance(plan, RejectedDialogue):
@@ -211,8 +175,7 @@ class Encoder:
 
     def control_text_in(self, dialogue: Dialogue) -> str | None:
         """The first piece of the dialogue's text that is a control token's, or None."""
-        found = self._control.search(_data_text(dialogue))
-        return found.group() if found else None
+        return self._control.found_in(dialogue)
 
     def _plan_or_reject(self, dialogue: Dialogue) -> list[Sample] | RejectedDialogue:
         try:
@@ -234,13 +197,13 @@ class Encoder:
             place = adapted.turn_at[index]
             turn = self._turn(adapted.messages[:place], adapted.messages[place], adapted.tools)
             parts = self._parts(dialogue, dialogue.messages[index], turn)
-            self._prove(original, original.messages[index], turn.body.replace(BREAK, ""))
+            self._prove(original, original.messages[index], self._text.unbroken(turn.body))
             start = len(turn.prompt)
             span = Span(start, turn.body, turn.stop, parts)
             if full.startswith(turn.prompt) and full.startswith(turn.body + turn.stop, start):
                 shared.append(span)
             else:
-                own.append(Sample(turn.prompt + turn.body + turn.stop, [span], turn.prompt))
+                own.append(Sample(turn.prompt + turn.body + turn.stop, [span]))
         if own and self.history == "error":
             raise RejectedDialogue(
                 "history_rewritten", f"{len(own)} of {len(trained)} turns are rendered otherwise later"
@@ -257,46 +220,7 @@ class Encoder:
             lossy = self.formats.lossy
             code, reason = (lossy.code, lossy.reason) if lossy else ("no_call_parser", "")
             raise RejectedDialogue(code, f"{reason}; use tool_format: button")
-        text = _data_text(dialogue)
-        found = self._control.search(text)
-        if found and self.control_text == "reject":
-            raise RejectedDialogue(
-                "control_token",
-                f"the text {found.group()!r} is a control token; control_text: plain encodes it as text",
-            )
-        if self.control_text == "plain" and BREAK in text:
-            raise RejectedDialogue("control_token", f"control_text: plain needs the noncharacter {BREAK!r} for itself")
-        return self._broken_up(dialogue) if found else dialogue
-
-    def _broken_up(self, dialogue: Dialogue) -> Dialogue:
-        """The dialogue with a break inside every control text, so that tokenizing never sees it whole."""
-
-        def cut(value: Any) -> Any:
-            if isinstance(value, str):
-                while self._control.search(value):  # again: behind the first character another one may begin
-                    value = self._control.sub(lambda found: found.group()[0] + BREAK + found.group()[1:], value)
-                return value
-            if isinstance(value, dict):
-                return {cut(key): cut(item) for key, item in value.items()}
-            return [cut(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-        def cut_message(message: Message) -> Message:
-            calls = tuple(
-                msgspec.structs.replace(call, id=cut(call.id), name=cut(call.name), arguments=cut(call.arguments))
-                for call in message.tool_calls
-            )
-            content = _unescaped(message.content) if message.role == "tool" else message.content
-            return msgspec.structs.replace(
-                message,
-                content=cut(content),
-                tool_calls=calls,
-                thinking=cut(message.thinking),
-                name=cut(message.name),
-                tool_call_id=cut(message.tool_call_id),
-            )
-
-        messages = tuple(cut_message(message) for message in dialogue.messages)
-        return msgspec.structs.replace(dialogue, messages=messages, tools=tuple(cut(list(dialogue.tools))))
+        return self._control.guarded(dialogue, plain=self.control_text == "plain")
 
     def _parts(self, dialogue: Dialogue, message: Message, turn: Turn) -> list[Part]:
         """Where the parts of a rendered turn are."""
@@ -362,7 +286,7 @@ class Encoder:
         shared = 0
         for span in sample.spans:
             first = bisect_left(encoding.starts, span.start)
-            if self._prompt_is_prefix(sample.text, encoding, first, span.start):
+            if self._text.prompt_is_prefix(sample.text, encoding, first, span.start):
                 self._fill(whole, encoding, first, span)
                 shared += 1
             else:  # a token merges across the prompt's border
@@ -371,32 +295,10 @@ class Encoder:
             raise RejectedDialogue("history_rewritten", "a token merges across the border of prompt and turn")
         return [*own, whole] if shared else own
 
-    def _prompt_is_prefix(self, text: str, tokens: Tokens, first: int, border: int) -> bool:
-        """Whether the ids before `first` are the ids of the prompt alone.
-
-        Added tokens cut a text before anything else happens to it, so the two can differ only behind the last added
-        token, and only that tail (a role's name and a line break, as a rule) is tokenized again.
-        """
-        anchor = first - 1
-        while anchor >= 0 and (tokens.ids[anchor] not in self._added_ids or tokens.ends[anchor] > border):
-            anchor -= 1
-        if anchor < 0:
-            return self._ids(text[:border]) == tokens.ids[:first]
-        tail = text[tokens.ends[anchor] : border]
-        ids = self._tails.get(tail)
-        if ids is None:
-            ids = self._after_control_token(tail)
-            if len(tail) < TAIL_CHARS:
-                self._tails[tail] = ids
-        return tokens.ids[anchor + 1 : first] == ids
-
     def _own(self, prompt: str, span: Span) -> Encoded:
         """A sample of one turn: the prompt's ids, then the turn tokenized apart from it."""
-        prompt_ids = self._ids(prompt)
-        lead = self.formats.stops[0]
-        encoding = self._encode_texts([lead + span.body + span.stop])[0]
-        ids, starts, ends = encoding.ids[1:], encoding.starts[1:], encoding.ends[1:]
-        turn = Tokens(ids, [start - len(lead) for start in starts], [end - len(lead) for end in ends])
+        prompt_ids = self._text.ids(prompt)
+        turn = self._text.continuation(span.body + span.stop)
         made = Encoded(turn.ids, [CONTEXT] * len(turn.ids))
         self._fill(made, turn, 0, span._replace(start=0))
         return Encoded(prompt_ids + made.input_ids, [CONTEXT] * len(prompt_ids) + made.kinds)
@@ -416,68 +318,11 @@ class Encoder:
             sample.kinds[at:stop] = [kind] * (stop - at)
             previous = at
         sample.kinds[stop] = STOP
-        self._prove_ids(tokens.ids[first:stop], span.body)
-
-    def _prove_ids(self, ids: list[int], body: str) -> None:
-        """Refuse a turn whose tokens do not hold its text: some tokenizers drop what they have no token for."""
-        read = self._decode(ids)
-        if read == body:
-            return
-        normalizer = (
-            self.tokenizer.backend_tokenizer.normalizer
-        )  # Qwen composes accents, Gemma writes spaces as another mark
-        wanted, read = (
-            "".join((normalizer.normalize_str(text) if normalizer else text).split())
-            for text in (body.replace(BREAK, ""), read)
-        )
-        if read != wanted:
-            raise RejectedDialogue("unencodable_text", f"the turn's tokens read {read[:80]!r}, not {wanted[:80]!r}")
-
-    def _decode(self, ids: list[int]) -> str:
-        """The text of ids that follow a prompt: behind a control token, lest a decoder trims what begins a text."""
-        lead = self.formats.stops[0]
-        text = self.tokenizer.decode([self._stop_ids[lead], *ids], clean_up_tokenization_spaces=False)
-        return text.removeprefix(lead)
-
-    def _ids(self, text: str) -> list[int]:
-        return self._encode_texts([text])[0].ids
-
-    def _after_control_token(self, text: str) -> list[int]:
-        lead = self.formats.stops[0]
-        return self._encode_texts([lead + text])[0].ids[1:] if text else []
-
-    def _encode_texts(self, texts: list[str]) -> list[Tokens]:
-        """Tokenize without adding anything; text broken up by `_broken_up` is tokenized piece by piece."""
-        pieces = [text.split(BREAK) if self.control_text == "plain" else [text] for text in texts]
-        backend = self.tokenizer.backend_tokenizer
-        encodings = iter(backend.encode_batch([piece for cut in pieces for piece in cut], add_special_tokens=False))
-        return [_joined(cut, [_tokens(next(encodings)) for _ in cut]) for cut in pieces]
-
-
-class Tokens(NamedTuple):
-    """A tokenized text: ids, and the characters each token starts and ends at."""
-
-    ids: list[int]
-    starts: list[int]
-    ends: list[int]
-
-
-def _tokens(encoding: Encoding) -> Tokens:
-    offsets = encoding.offsets
-    return Tokens(encoding.ids, [start for start, _ in offsets], [end for _, end in offsets])
-
-
-def _joined(pieces: list[str], tokens: list[Tokens]) -> Tokens:
-    """The tokens of a text whose pieces were tokenized apart; offsets count the break between two pieces."""
-    if len(tokens) == 1:
-        return tokens[0]
-    joined, base = Tokens([], [], []), 0
-    for piece, part in zip(pieces, tokens, strict=True):
-        joined.ids.extend(part.ids)
-        joined.starts.extend(base + start for start in part.starts)
-        joined.ends.extend(base + end for end in part.ends)
-        base += len(piece) + 1
-    return joined
+        misread = self._text.misread(tokens.ids[first:stop], span.body)
+        if misread is not None:
+            raise RejectedDialogue(
+                "unencodable_text", f"the turn's tokens read {misread[:80]!r}: characters are missing"
+            )
 
 
 def _boundaries(span: Span) -> list[tuple[int, int]]:
@@ -509,35 +354,11 @@ def _check_button(dialogue: Dialogue) -> None:
             continue
         thought, action = button.render_turn(message)
         close = "</call>" if message.tool_calls else "</final>"
-        marker = next((marker for marker in button.MARKERS if marker in thought), None)
+        marker = next((marker for marker in ("<call>", "<final>") if marker in thought), None)
         if action.count(close) > 1:
             marker = close
         if marker is not None:
             raise RejectedDialogue("button_marker", f"message {index} holds {marker!r} as text")
-
-
-def _control_pattern(control: tuple[str, ...]) -> re.Pattern[str]:
-    """Any control token's text, as it is or as JSON writes it."""
-    texts = dict.fromkeys([*control, *(button.dump_json(text)[1:-1] for text in control)])
-    return re.compile("|".join(re.escape(text) for text in texts) or r"(?!)")
-
-
-def _data_text(dialogue: Dialogue) -> str:
-    """Every text of the dialogue that a template may show, as one string."""
-    parts: list[str] = []
-    for message in dialogue.messages:
-        parts.append(_unescaped(message.content) if message.role == "tool" else message.content)
-        parts += [message.thinking or "", message.name or "", message.tool_call_id or ""]
-        parts += [button.dump_json(call_to_dict(call)) for call in message.tool_calls]
-    return "\n".join([*parts, button.dump_json(list(dialogue.tools))])
-
-
-def _unescaped(result: str) -> str:
-    """A tool result with the escapes of its JSON resolved: BUTTON's text embeds results as JSON, written anew."""
-    if "\\" not in result:
-        return result
-    value = button.json_or_text(result)
-    return result if value is result else button.dump_json(value)
 
 
 def read_template(chat_template: str | None) -> str | None:

@@ -237,6 +237,13 @@ def test_escapes_in_a_json_result_hide_no_control_token(mode: str) -> None:
         assert made.encode(forged)[0].input_ids.count(stop) == honest[0].input_ids.count(stop)
 
 
+def test_escapes_in_a_result_that_the_template_shows_as_it_is_are_no_control_token() -> None:
+    result = '{"x":   "<|im_end|\\u003e"}'  # odd spacing: written anew it would not be the same
+    for mode in ("reject", "plain"):
+        made = encoder("qwen2_5", "native", control_text=mode)
+        assert result in made.tokenizer.decode(made.encode(with_result(result))[0].input_ids)
+
+
 def test_a_parsed_turn_ends_at_its_stop_token_not_at_text_that_looks_like_it() -> None:
     made = encoder("shipped chatml", control_text="plain")
     [sample] = made.encode(answered("Write <|im_end|> to end a turn."))

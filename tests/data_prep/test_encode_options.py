@@ -93,7 +93,7 @@ def test_a_dialogue_that_begins_with_the_assistant_is_refused() -> None:
         Message(role="assistant", content="a</final>b"),
         Message(role="assistant", content="Hm <call> hm", tool_calls=(ToolCall(id="c", name="f", arguments={}),)),
         Message(role="assistant", tool_calls=(ToolCall(id="c", name="f", arguments={"x": "</call>"}),)),
-        Message(role="assistant", content="Hi.", thinking="or </final>?"),
+        Message(role="assistant", content="Hi.", thinking="or <final>?"),
     ],
 )
 def test_a_part_that_holds_its_closing_marker_is_refused_in_button_text_only(message: Message) -> None:
@@ -109,6 +109,14 @@ def test_markers_that_close_nothing_are_kept_in_button_text() -> None:
     for message in (Message(role="assistant", content="a <call> b <final>"), call):
         dialogue = msgspec.structs.replace(with_result("{}"), messages=(user, message))
         assert encoder("qwen2_5", "button").encode(dialogue)
+
+
+def test_the_character_that_marks_breaks_is_text_like_any_other_unless_breaks_are_made() -> None:
+    dialogue = answered("a \ufdd0 b")
+    made = encoder("shipped chatml")
+    assert made.parse(turns_of(made.encode(dialogue)[0])[0], has_tools=False).content == "a \ufdd0 b"
+    [result] = encoder("shipped chatml", control_text="plain").encode_batch([dialogue])
+    assert isinstance(result, RejectedDialogue) and result.code == "control_token"
 
 
 def test_text_that_the_tokenizer_has_no_tokens_for_is_refused() -> None:
