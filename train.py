@@ -128,6 +128,7 @@ def make_trainer(
         generation_config=trained_generation_config(model, encoder, tokenizer),
         manifest={**manifest, "run": identity},
         attn_implementation=recipe.attn_implementation,
+        share_prefixes=recipe.share_prefixes,
         save_total_limit=recipe.save_total_limit,
         peft_config=lora_config(recipe) if recipe.use_peft and not isinstance(model, PeftModel) else None,
         callbacks=(ProgressCallback(Path(recipe.output_dir), console),),

@@ -25,6 +25,7 @@ from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_f
 from data_prep.encode import Encoder, load_encoder
 from data_prep.fit import Encoding, encode_all, loaded
 from data_prep.pack import pack
+from data_prep.prefixes import Beginning, in_rows
 from data_prep.quarantine import Quarantine, TooManyRejected
 from data_prep.report import BuildReport, draw_lengths, read_report, report_split, write_report
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
@@ -35,7 +36,7 @@ WAIT_TIMEOUT_S = 4 * 3600.0
 # The recipe's fields that decide the samples; everything about the encoder is in its facts and its tokenizer.
 DATA_FIELDS = (
     "train_data", "held_out_data", "held_out_share", "group_by", "seed",
-    "train_on", "max_length", "over_length", "max_rejected", "packing",
+    "train_on", "max_length", "over_length", "max_rejected", "packing", "share_prefixes",
 )  # fmt: skip
 
 
@@ -148,12 +149,12 @@ def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir
     train, held_out = stored.of_rows(selection.mixture), stored.of_rows(selection.held_out)
     if not train.size:
         raise BuildError(f"no row is left to train on: read {quarantine.read:,}, rejected {quarantine.reasons()}")
-    bins = _bins(train, stored.lengths, recipe.max_length if recipe.packing else None)
-    for name, parts in (("train", bins), ("held_out", _bins(held_out, stored.lengths, None))):
+    bins, positions = _bins(recipe, stored, train)
+    for name, parts in (("train", bins), ("held_out", list(held_out.reshape(-1, 1)))):
         write_split(folder / name, stored, parts, rows.ids, rows.sources, recipe.train_on, f"{key[:32]}-{name}")
     write_index(folder, ["train", "held_out"])
     _write_train_ids(folder / "train_ids.json", rows, np.unique(stored.rows[train]))
-    report = _report(recipe, encoding, rows, names, drawn.size, stored, train, held_out, len(bins))
+    report = _report(recipe, encoding, rows, names, drawn.size, stored, train, held_out, len(bins), positions)
     write_report(folder, report)
     draw_lengths(folder / "lengths.png", stored.lengths[train], stored.lengths[held_out], recipe.max_length)
     for file in work.iterdir():
@@ -162,11 +163,16 @@ def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir
     return report
 
 
-def _bins(samples: NDArray[np.int64], lengths: NDArray[np.int64], capacity: int | None) -> list[NDArray[np.int64]]:
-    """The samples of each row: packed to `capacity`, or one by one where it is None."""
-    if capacity is None:
-        return list(samples.reshape(-1, 1))
-    return [samples[members] for members in pack(lengths[samples], capacity)]
+def _bins(recipe: Recipe, stored: StoredSamples, samples: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], int]:
+    """The samples of each training row, packed or one by one, and the token positions that all rows take."""
+    lengths = stored.lengths[samples]
+    if not recipe.packing:
+        return list(samples.reshape(-1, 1)), int(lengths.sum())
+    if not recipe.share_prefixes:
+        return [samples[members] for members in pack(lengths, recipe.max_length)], int(lengths.sum())
+    beginnings = [Beginning.of(*stored.gather(samples[at : at + 1])) for at in range(samples.size)]
+    bins, positions = in_rows(lengths, beginnings, recipe.max_length)
+    return [samples[members] for members in bins], positions
 
 
 def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) -> None:
@@ -195,10 +201,11 @@ def _report(
     train: NDArray[np.int64],
     held_out: NDArray[np.int64],
     train_rows: int,
+    positions: int,
 ) -> BuildReport:
     quarantine = encoding.quarantine
     used = np.unique(stored.rows[np.concatenate([train, held_out])]).size
-    capacity = recipe.max_length if recipe.packing else None
+    filled = positions / (train_rows * recipe.max_length) if recipe.packing else None
     return BuildReport(
         name=recipe.name,
         read=quarantine.read,
@@ -215,9 +222,12 @@ def _report(
         train_on=recipe.train_on,
         seed=recipe.seed,
         encoder=encoding.encoder.facts(),
-        train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, capacity),
+        train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, filled),
         held_out=report_split(stored, held_out, held_out.size, rows.parts, names, recipe.train_on, None),
-        notes=tuple(_notes(recipe, encoding, drawn, quarantine.kept - used)),
+        notes=(
+            *_notes(recipe, encoding, drawn, quarantine.kept - used),
+            *_saved_by_sharing(int(stored.lengths[train].sum()), positions),
+        ),
     )
 
 
@@ -232,6 +242,12 @@ def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> It
         yield f"{encoding.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
     if not_drawn:
         yield f"{not_drawn:,} good rows are in neither split: samples and weight did not draw them"
+
+
+def _saved_by_sharing(tokens: int, positions: int) -> Iterator[str]:
+    if positions < tokens:
+        yield (f"share_prefixes: common beginnings are computed once, {positions:,} token positions instead of "
+               f"{tokens:,}")  # fmt: skip
 
 
 def _print(line: str) -> None:

@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--in", dest="path", metavar="FILE", help="with --model: dialogues to show")
     parser.add_argument("--source", choices=SOURCES, help="with --in: the format of its rows (default: guessed)")
     parser.add_argument("--rows", type=_row_numbers, default=(0, 1), metavar="0,1", help="rows to show, from 0")
-    parser.add_argument("--html", metavar="FILE", help="write a self-contained page instead of printing")
+    parser.add_argument("--html", metavar="FILE", help="write them as a self-contained page too")
     options = parser.parse_intermixed_args(argv)
     if (options.recipe is None) == (options.model is None) or (options.model is None) != (options.path is None):
         parser.error("give either RECIPE.yaml, or --model and --in")
@@ -238,14 +238,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         encoder = loaded(options.model, lambda: Encoder(load_tokenizer(options.model)))
         entries, train_on = _entries_of_file(options.path, options.source), Recipe.model_fields["train_on"].default
     shown = [view for dialogue in pick(entries, options.rows) for view in views(dialogue, encoder, train_on)]
-    if options.html:
-        write_html(options.html, shown)
-        print(f"{len(shown)} samples -> {options.html}")
-        return 0
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     console.print(legend(), "")
     for view in shown:
         show(console, view)
+    if options.html:
+        write_html(options.html, shown)
+        print(f"{len(shown)} samples -> {options.html}")
     return 0
 
 

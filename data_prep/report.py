@@ -87,9 +87,9 @@ def report_split(
     parts: NDArray[np.int64],
     part_names: list[str],
     train_on: tuple[str, ...],
-    capacity: int | None,
+    packing_efficiency: float | None,
 ) -> SplitReport:
-    """Count one split of `samples` in `rows` rows; `parts` is the part of every dialogue, `capacity` that of a bin."""
+    """Count one split of `samples` in `rows` rows; `parts` is the part of every dialogue."""
     times = np.bincount(samples, minlength=stored.lengths.size)
     tokens, trained = _kind_counts(stored, times, train_on)
     lengths = stored.lengths[samples]
@@ -97,18 +97,17 @@ def report_split(
     firsts = samples[np.diff(stored.rows, prepend=-1)[samples] > 0]
     dialogues = stored.rows[firsts]
     by_part = np.bincount(parts[dialogues], minlength=len(part_names)).tolist()
-    total = int(lengths.sum())
     return SplitReport(
         rows=rows,
         dialogues=int(dialogues.size),
         distinct_dialogues=int(np.unique(dialogues).size),
         samples=int(samples.size),
-        tokens=total,
+        tokens=int(lengths.sum()),
         trained_tokens=int(trained.sum()),
         by_kind={name: KindCount(int(tokens[kind]), int(trained[kind])) for kind, name in enumerate(KINDS)},
         length_percentiles=_percentiles(lengths),
         dialogues_by_source=dict(zip(part_names, by_part, strict=True)),
-        packing_efficiency=total / (rows * capacity) if capacity and rows else None,
+        packing_efficiency=packing_efficiency,
     )
 
 

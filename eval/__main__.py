@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", type=positive, help="items per task")
     run.add_argument("--backend", choices=("hf", "openai"), default="hf")
     run.add_argument("--base-url", default="http://localhost:8000/v1", help="server of --backend openai")
-    run.add_argument("--batch-size", type=positive, help="turns at once (default 32 on a CPU, 64 on a GPU; openai 8)")
+    run.add_argument("--batch-size", type=positive, help="turns at once (default 96 on a CPU, 64 on a GPU; openai 8)")
     run.add_argument("--max-new-tokens", type=positive, help="per turn, instead of each task's own limit")
     run.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     run.add_argument(

@@ -128,6 +128,9 @@ class Recipe(Frozen):
         0.05, ge=0, le=1, description="Share of rows that may be rejected before a build fails."
     )
     packing: bool = Field(True, description="Put whole dialogues together in rows of max_length, kept apart exactly.")
+    share_prefixes: bool = Field(
+        False, description="Pack dialogues that begin alike side by side, and compute their common beginning once."
+    )
     seed: Int = Field(42, ge=0, description="Seed of sampling, shuffling, splitting, adapter weights and dropout.")
 
     # Training
@@ -177,6 +180,8 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
             f"packing: attention {recipe.attn_implementation!r} is not known to keep packed dialogues apart; "
             f"set packing: false, or attn_implementation to one of {', '.join(HONOURS_BORDERS)}"
         )
+    if recipe.share_prefixes and not (recipe.packing and recipe.attn_implementation == "sdpa"):
+        problems.append("share_prefixes: needs packing: true and attn_implementation: sdpa")
     if (recipe.held_out_data is None) == (recipe.held_out_share is None):
         problems.append(
             "held_out_data, held_out_share: exactly one of them must be given; "

@@ -60,5 +60,5 @@ def _model_inputs(batch: Mapping[str, Any], implementation: str) -> dict[str, An
         "input_ids": ids,
         "position_ids": batch["position_ids"],
         "use_cache": False,
-        **attention_inputs(batch["dialogue_lengths"], implementation, ids.device),
+        **attention_inputs(batch["runs"], implementation, ids.device),
     }

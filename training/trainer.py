@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Run:
     generation_config: GenerationConfig
     manifest: Mapping[str, Any]
     attn_implementation: str  # as the recipe names it
+    share_prefixes: bool
     save_total_limit: int | None
     peft_config: PeftConfig | None = None
     callbacks: tuple[TrainerCallback, ...] = ()
@@ -93,7 +95,7 @@ class DialogueTrainer(SFTTrainer):
         super().__init__(
             model=model,
             args=run.arguments,
-            data_collator=collate,
+            data_collator=partial(collate, share_prefixes=run.share_prefixes),
             train_dataset=datasets.concatenate_datasets([run.train.select_columns(list(FILLER)), filler]),
             eval_dataset=run.held_out if run.arguments.eval_strategy != "no" else None,
             processing_class=run.tokenizer,
@@ -113,7 +115,7 @@ class DialogueTrainer(SFTTrainer):
         model.eval()  # DeepSpeed's engine returns nothing here
         check_borders(
             lambda batch: flat_logits(model, batch, self.implementation),
-            self.model.config.vocab_size, self.args.device, self.run.attn_implementation,
+            self.model.config.vocab_size, self.args.device, self.run.attn_implementation, self.run.share_prefixes,
         )  # fmt: skip
         if resume_from_checkpoint is not None:
             self._total_trained = (read_manifest(resume_from_checkpoint) or {}).get("trained_tokens", 0)

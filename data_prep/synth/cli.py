@@ -28,11 +28,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--max-calls", type=int, choices=(2, 3, 4), default=4, help="most calls for one request")
     parser.add_argument("--user-turns", type=int, choices=(1, 2, 3, 4), default=1, help="requests in a button dialogue")
     parser.add_argument("--max-tools", type=int, choices=(4, 5, 6), default=6, help="most tools listed in one")
+    parser.add_argument("--rows-per-list", type=int, default=1, help="button dialogues in a row that share a tool list")
+    parser.add_argument("--terse", action="store_true", help="describe no parameters: shorter tool lists")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     parser.add_argument("--backend", choices=("program",), default="program", help="what makes the dialogues")
     args = parser.parse_args(argv)
     if args.rows < 1:
         parser.error(f"--rows must be at least 1, not {args.rows}")
+    if args.rows_per_list < 1:
+        parser.error(f"--rows-per-list must be at least 1, not {args.rows_per_list}")
     started = time.perf_counter()
     try:
         make = _maker(args)
@@ -48,7 +52,8 @@ def main(argv: list[str]) -> int:
 
 def _maker(args: argparse.Namespace) -> Callable[[str, int, int], dict[str, Any]]:
     if args.kind == "button":
-        return partial(compose.make_row, max_calls=args.max_calls, max_tools=args.max_tools, user_turns=args.user_turns)
+        shape = {"max_calls": args.max_calls, "max_tools": args.max_tools, "user_turns": args.user_turns}
+        return partial(compose.make_row, **shape, rows_per_list=args.rows_per_list, terse=args.terse)
     return {"mathchat": dialogues.make_row, "gsm8k": dialogues.make_gsm8k_row}[args.kind]
 
 

@@ -17,7 +17,7 @@ from data_prep import button
 from data_prep.dialogue import Dialogue, Message, ToolCall
 from data_prep.synth.domains import DOMAIN_OF, DOMAINS, FUNCTIONS
 from data_prep.synth.functions import Function, Kind, ToolError
-from data_prep.synth.graph import SHAPES, Plan, plans
+from data_prep.synth.graph import SHAPES, Link, Plan, plans
 from data_prep.synth.kinds import CITY, CLIENT, DATE, EVENT_DATE, PERSON
 from data_prep.synth.phrases import CLOSING_SHARE, GRAMMARS, OPENER_SHARE, Grammar, pick, sentence
 from data_prep.synth.world import World
@@ -49,38 +49,65 @@ class Task(NamedTuple):
     steps: list[Step]
 
 
+class Listing(NamedTuple):
+    """What rows of one application share: the tools, the ON or OFF sentence, and the plans the tools allow."""
+
+    tools: dict[str, dict[str, Any]]  # definitions by name, in the order listed
+    parallel: bool
+    plans: list[tuple[Plan, str]]  # with their shapes; the one the tools were listed for comes first
+
+
 def make_row(
-    split: str, seed: int, index: int, max_calls: int = 4, max_tools: int = 6, user_turns: int = 1
+    split: str,
+    seed: int,
+    index: int,
+    max_calls: int = 4,
+    max_tools: int = 6,
+    user_turns: int = 1,
+    rows_per_list: int = 1,
+    terse: bool = False,
 ) -> dict[str, Any]:
     """One exported row of `user_turns` requests, each of 2 to `max_calls` calls.
 
-    It lists 4 to `max_tools` tools, or one more than its first plan uses; later requests are planned with the tools
-    that are listed. Raises ToolError if no attempt at this index could be executed (a fault of a domain file).
+    It lists 4 to `max_tools` tools, or one more than its first plan uses; `terse` leaves the parameters undescribed.
+    Each `rows_per_list` rows in a row share their list, as the dialogues of one application do. Raises ToolError if no
+    attempt at this index could be executed (a fault of a domain file).
     """
-    world_seed = f"{seed}/{split}/{index}"
-    rng = Random(world_seed)
+    row_id = f"synth-button-{split}-{seed}-{index}"
+    rng = Random(f"{seed}/{split}/{index}")
+    number, place = divmod(index, rows_per_list)
+    listing = _draw_listing(Random(f"{seed}/{split}/list/{number}"), split, max_calls, max_tools, terse)
     for attempt in range(ATTEMPTS):
-        drawn = [_draw_plan(rng, split, max_calls)]
-        tools = _list_tools(rng, split, drawn[0][0].steps, max_tools)
-        within = _plans_within(split, tools, max_calls) if user_turns > 1 else []
-        drawn += [rng.choice(within) for _ in range(user_turns - 1)]
-        world = World(f"{world_seed}/{attempt}", split)
+        drawn = [listing.plans[(place + attempt) % len(listing.plans)]]
+        drawn += [rng.choice(listing.plans) for _ in range(user_turns - 1)]
+        world = World(f"{seed}/{split}/{index}/{attempt}", split)
         try:
             tasks = [Task(plan, shape, _execute(rng, plan, world)) for plan, shape in drawn]
         except ToolError as error:
             failure = error
             continue
-        return _row(rng, split, f"synth-button-{split}-{seed}-{index}", tasks, world, tools)
+        return _row(rng, split, row_id, tasks, world, listing)
     raise ToolError(f"row {index} of {split}, seed {seed}: {ATTEMPTS} attempts failed, the last with: {failure}")
 
 
+def _draw_listing(rng: Random, split: str, max_calls: int, max_tools: int, terse: bool) -> Listing:
+    first = _draw_plan(rng, split, max_calls)
+    tools = _list_tools(rng, split, first[0].steps, max_tools)
+    others = [found for found in _plans_within(split, tools, max_calls) if found != first]
+    rng.shuffle(others)
+    definitions = {name: FUNCTIONS[name].tool(terse) for name in tools}
+    return Listing(definitions, rng.random() < PARALLEL_ON_SHARE, [first, *others])
+
+
 def _draw_plan(rng: Random, split: str, max_calls: int) -> tuple[Plan, str]:
+    """A plan and its shape; of two drawn, the one with more parameters: most functions take one, and teach least."""
     by_shape = plans(split)
     shapes = [shape for shape in SHAPES if by_shape[shape] and int(shape.split("-")[1]) <= max_calls]
     shape = rng.choices(shapes, [SHAPES[shape] for shape in shapes])[0]
     by_domain = by_shape[shape]
     weights = [min(len(found), PLANS_PER_DOMAIN) for found in by_domain.values()]
-    return rng.choice(rng.choices(list(by_domain.values()), weights)[0]), shape
+    drawn = [rng.choice(found) for found in rng.choices(list(by_domain.values()), weights, k=2)]
+    return max(drawn, key=lambda plan: sum(len(FUNCTIONS[name].params) for name in plan.steps)), shape
 
 
 def _execute(rng: Random, plan: Plan, world: World) -> list[Step]:
@@ -127,24 +154,23 @@ def _plans_within(split: str, tools: list[str], max_calls: int) -> list[tuple[Pl
     ]
 
 
-def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, tools: list[str]) -> dict[str, Any]:
+def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, listing: Listing) -> dict[str, Any]:
     grammar = GRAMMARS[split]
-    parallel = rng.random() < PARALLEL_ON_SHARE
     messages: list[Message] = []
     templates: list[str] = []
     for task in tasks:
         request, template = _request(rng, grammar, task.plan, task.steps)
         made = sum(len(message.tool_calls) for message in messages)
         messages.append(Message(role="user", content=request))
-        messages += _turns(rng, grammar, task.plan, task.steps, parallel, made)
+        messages += _turns(rng, grammar, task, listing, made)
         templates.append(template)
     chain = [name for task in tasks for name in task.plan.steps]
     dialogue = Dialogue(
         id=row_id,
         source="button",
         messages=tuple(messages),
-        tools=tuple(FUNCTIONS[name].tool() for name in tools),
-        meta={"parallel_calls": parallel},
+        tools=tuple(listing.tools.values()),
+        meta={"parallel_calls": listing.parallel},
     )
     meta = {
         "split": split,
@@ -153,7 +179,7 @@ def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, 
         "shape": "+".join(task.shape for task in tasks),
         "chain": chain,
         "template": "+".join(templates),
-        "parallel_calls": parallel,
+        "parallel_calls": listing.parallel,
         "world": world.seed,
     }
     return {"id": row_id, "messages": button.to_messages(dialogue), "meta": meta}
@@ -236,41 +262,41 @@ def _ask(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int
     return pick(rng, steps[index].function.asks).format_map(_slots(rng, plan, steps, index, named))
 
 
-def _turns(
-    rng: Random, grammar: Grammar, plan: Plan, steps: list[Step], parallel: bool, first_id: int
-) -> list[Message]:
-    """Thought and calls, results, thought and calls, ..., final answer. A thought names the tool and its values."""
-    together = parallel and plan.first_wave > 1
-    waves = [list(range(plan.first_wave))] if together else []
-    waves += [[index] for index in range(plan.first_wave if together else 0, len(steps))]
-    tools = grammar.then.join(step.function.name for step in steps)
-    thoughts = [pick(rng, grammar.plan).format(tools=tools)]
-    if together:
-        thoughts.append(pick(rng, grammar.together))
+def _turns(rng: Random, grammar: Grammar, task: Task, listing: Listing, first_id: int) -> list[Message]:
+    """Thought and calls, results, thought and calls, ..., final answer.
+
+    A thought says what is left to do, the last step first; what the calls before found for it; and it reads the
+    definitions of what it calls out of the tool list, so that the calls keep to them.
+    """
+    steps, first_wave = task.steps, task.plan.first_wave if listing.parallel else 1
+    waves = [list(range(first_wave)), *([index] for index in range(first_wave, len(steps)))]
     messages: list[Message] = []
+    found = ""
     for wave in waves:
-        thoughts += [_step_thought(rng, grammar, steps[index]) for index in wave]
+        left = [step.function.name for step in steps[wave[0] :]]
+        thought = grammar.plan.format(tools=grammar.then.join(reversed(left))) + found
+        for index in wave:
+            thought += grammar.step.replace("{definition}", _definition(listing.tools[steps[index].function.name]))
         calls = tuple(ToolCall(f"call_{first_id + i}", steps[i].function.name, steps[i].arguments) for i in wave)
-        messages.append(Message(role="assistant", content=" ".join(thoughts), tool_calls=calls))
+        messages.append(Message(role="assistant", content=thought, tool_calls=calls))
         messages += [_result(call, steps[index]) for call, index in zip(calls, wave, strict=True)]
-        thoughts = [_gave(rng, grammar, steps[index]) for index in wave]
+        found = "".join(grammar.found.format(result=f"{key} {steps[i].results[key]}") for i, key in _used(task, wave))
     says = " ".join(step.said for step in steps[-rng.choice((1, 2)) :])
     answer = pick(rng, grammar.answer).format(says=says)
-    messages.append(Message(role="assistant", content=answer, thinking=pick(rng, grammar.done)))
+    messages.append(Message(role="assistant", content=answer, thinking=grammar.done))
     return messages
 
 
-def _step_thought(rng: Random, grammar: Grammar, step: Step) -> str:
-    """The call to make: what it takes, as the tool list says, then every value it passes."""
-    params = " and ".join(step.arguments)
-    values = " and ".join(f"{name} {value}" for name, value in step.arguments.items())
-    return pick(rng, grammar.step).format(tool=step.function.name, params=params, values=values)
+def _used(task: Task, wave: list[int]) -> list[Link]:
+    """The results of these steps that a later step takes."""
+    links = [link for taken in task.plan.links for link in taken.values()]
+    return [link for link in dict.fromkeys(links) if link[0] in wave]
 
 
-def _gave(rng: Random, grammar: Grammar, step: Step) -> str:
-    """What a call returned."""
-    results = " and ".join(f"{name} {value}" for name, value in step.results.items())
-    return pick(rng, grammar.gave).format(tool=step.function.name, results=results)
+def _definition(tool: dict[str, Any]) -> str:
+    """What the tool list says of a function, up to its parameters."""
+    listed = button.to_button_tool(tool)
+    return button.dump_json({key: listed[key] for key in ("name", "description", "parameters")})
 
 
 def _result(call: ToolCall, step: Step) -> Message:

@@ -81,9 +81,14 @@ class Function:
     says: tuple[str, ...]
     run: Callable[..., dict[str, Any]]
 
-    def tool(self) -> dict[str, Any]:
-        """The definition in the OpenAI form; the results' types stand under `return`, as transformers documents."""
+    def tool(self, terse: bool = False) -> dict[str, Any]:
+        """The definition in the OpenAI form, with `terse` without descriptions of the parameters.
+
+        The results' types stand under `return`, as transformers documents.
+        """
         properties = {p.name: {"type": p.kind.json_type, "description": p.description} for p in self.params}
+        if terse:
+            properties = {name: {"type": schema["type"]} for name, schema in properties.items()}
         parameters = {"type": "object", "properties": properties, "required": [p.name for p in self.params]}
         results = {r.name: {"type": r.kind.json_type} for r in self.returns}
         function = {

@@ -20,12 +20,11 @@ class Grammar(NamedTuple):
     topic: tuple[tuple[str, str], ...]  # (sentence that introduces {thing}, how the request then refers to its {noun})
     after: tuple[tuple[str, str], ...]  # (how the request refers to it, sentence that says afterwards what it is)
     closing: tuple[str, ...]
-    plan: tuple[str, ...]  # the first thought: {tools} in the order of the calls
+    plan: str  # begins each thought: {tools} still to call, the last one first
     then: str  # what stands between two tools of the plan
-    gave: tuple[str, ...]  # what came of the call before: {tool} and {results}
-    step: tuple[str, ...]  # the call to make: {tool}, its {params}, and their {values}
-    together: tuple[str, ...]  # ON: what is said before two independent calls
-    done: tuple[str, ...]
+    found: str  # a {result} of the calls before that is needed now
+    step: str  # the call to make: its {definition} in the tool list
+    done: str
     answer: tuple[str, ...]
 
 
@@ -47,18 +46,16 @@ GRAMMARS = {
             ("a certain {noun}", "The one I mean is {thing}."),
         ),
         closing=("Thanks!", "Thank you.", "Thanks in advance."),
-        plan=("The plan is {tools}.", "I need {tools}.", "The tools to use are {tools}."),
-        then=", then ",
-        gave=("{tool} gave {results}.", "The result of {tool} is {results}.", "{tool} says {results}."),
-        step=("Now I call {tool}, which takes {params}: {values}.", "Next is {tool}, which takes {params}: {values}."),
-        together=("The first two are independent, so I call them together.",
-                  "I can do the first two at the same time."),
-        done=("I have everything I need to answer.", "All results are in.", "That completes the task."),
+        plan="Plan: {tools}.",
+        then=" after ",
+        found=" Found {result}.",
+        step=" I use {definition}.",
+        done="Plan: done.",
         answer=("{says}", "{says}", "Here is what I found: {says}", "Done! {says}"),
     ),
     "held_out": Grammar(
         ask=(
-            "It would be great if someone could {ask}.", "May I ask that you {ask}?", "My request: {ask}.",
+            "It would be great if someone could {ask}.", "What if we now {ask}?", "My request: {ask}.",
             "I'm hoping you will {ask}.", "Any chance you might {ask}?", "Your job today: {ask}.",
             "Do me a favour and {ask}.",
         ),
@@ -72,13 +69,11 @@ GRAMMARS = {
             ("some {noun}", "To be precise, it's {thing}."),
         ),
         closing=("Much appreciated!", "Cheers.", "I'd be grateful."),
-        plan=("What it takes: {tools}.", "To be run: {tools}."),
-        then=" and afterwards ",
-        gave=("From {tool} came {results}.", "{tool} returned {results}."),
-        step=("Time for {tool} (parameters {params}), so {values}.",
-              "On to {tool}, whose parameters are {params}, hence {values}."),
-        together=("Neither depends on the other; both go out at once.",),
-        done=("Nothing is missing any more.", "The outcome is clear."),
+        plan="Steps: {tools}.",
+        then=" after ",
+        found=" Got {result}.",
+        step=" I call {definition}.",
+        done="Steps: done.",
         answer=("{says}", "The outcome: {says}"),
     ),
 }  # fmt: skip

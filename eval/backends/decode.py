@@ -7,6 +7,7 @@ Law: the tokens equal those of one-by-one `model.generate` but for ties that rou
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,27 +68,52 @@ class Decoder:
 
     def _has_room(self, job: Job) -> bool:
         """Whether one more row fits into the row and memory limits; one row is always tried."""
-        if not self.live:
+        if self.slots is None or not self.live:
             return True
-        columns = self.slots.columns if self.slots is not None else 0
-        widest = max(columns, *(len(live.prompt) + live.max_new_tokens for live in [*self.live, job]))
-        bytes_needed = (len(self.live) + 1) * widest * self.prefix.bytes_per_token()
-        return len(self.live) < self.rows and bytes_needed <= self.cache_bytes
+        widest = max(self.slots.columns, len(job.prompt) + job.max_new_tokens)
+        needed = self.slots.rows * widest * self.prefix.bytes_per_token()
+        return len(self.live) < self.slots.rows and (widest == self.slots.columns or needed <= self.cache_bytes)
+
+    def _new_slots(self, state: Kept) -> SlotCache:
+        """Buffers for the jobs at hand: as many rows as there are jobs, as the limit and as the memory allow."""
+        longest = max(len(job.prompt) for job in self.pending)
+        room = max(job.max_new_tokens for job in self.pending)
+        row_bytes = (longest + room + SlotCache.SLACK) * self.prefix.bytes_per_token()
+        rows = max(1, min(self.rows, len(self.pending), self.cache_bytes // row_bytes))
+        return SlotCache(state, rows, longest, room)
 
     def _admit(self, on_done: OnDone) -> None:
-        job = self.pending[0]
-        shared = self.prefix.rewind(job.prompt, job.kept)
-        ids = torch.tensor([job.prompt[shared:]], device=self.device)
-        logits = self.model(input_ids=ids, past_key_values=self.prefix.cache, use_cache=True, logits_to_keep=1).logits
-        token = int(logits[0, -1].argmax())
+        """Take in the first pending job, and with it those after it whose prompts only extend one another."""
+        jobs = [self.pending[0]]
+        free = self.slots.rows - len(self.live) if self.slots is not None else 1
+        for job in itertools.islice(self.pending, 1, max(free, 1)):
+            if job.kept is not None or jobs[0].kept is not None or not self._has_room(job):
+                break
+            if job.prompt[: len(jobs[-1].prompt)] != jobs[-1].prompt:
+                break
+            jobs.append(job)
+        tokens = self._prefill(jobs)
         state = self.prefix.keep()
-        if self.slots is None:
-            self.slots = SlotCache(state)
-        job.kept = None
-        self.slots.add(state, job.max_new_tokens)
-        self.pending.popleft()
-        self.live.append(job)
-        self._take(len(self.live) - 1, token, on_done)
+        if self.slots is None or (not self.live and len(jobs[-1].prompt) + jobs[0].max_new_tokens > self.slots.columns):
+            self.slots = self._new_slots(state)
+        first_row = len(self.live)
+        for job in jobs:
+            job.kept = None
+            self.slots.add(state.first(len(job.prompt)), job.max_new_tokens)
+            self.pending.popleft()
+            self.live.append(job)
+        for row in reversed(range(len(jobs))):  # from the end: a removed row is replaced by the last one
+            self._take(first_row + row, tokens[row], on_done)
+
+    def _prefill(self, jobs: Sequence[Job]) -> list[int]:
+        """Compute the longest prompt, of which the others are beginnings; returns the first new token of each."""
+        shared = self.prefix.rewind(jobs[-1].prompt, jobs[0].kept, most=len(jobs[0].prompt) - 1)
+        ids = torch.tensor([jobs[-1].prompt[shared:]], device=self.device)
+        ends = torch.tensor([len(job.prompt) - 1 - shared for job in jobs], device=self.device)
+        logits = self.model(
+            input_ids=ids, past_key_values=self.prefix.cache, use_cache=True, logits_to_keep=ends
+        ).logits
+        return logits[0].argmax(dim=-1).tolist()
 
     def _step(self, on_done: OnDone) -> None:
         slots = self.slots

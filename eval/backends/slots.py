@@ -23,6 +23,10 @@ class Kept(NamedTuple):
     ids: list[int]
     layers: list[tuple[torch.Tensor, torch.Tensor]]
 
+    def first(self, tokens: int) -> Kept:
+        """Views of the state after the first `tokens` tokens."""
+        return Kept(self.ids[:tokens], [(keys[:, :, :tokens], values[:, :, :tokens]) for keys, values in self.layers])
+
 
 class SlotLayer(CacheLayerMixin):
     """One layer's keys and values in buffers of [rows, heads, columns, dimension]; `length` columns are used."""
@@ -63,10 +67,6 @@ class SlotLayer(CacheLayerMixin):
             self.keys, self.values = (_grown(buffer, columns, self.length) for buffer in (self.keys, self.values))
         self.columns = max(self.columns, columns)
 
-    def reserve_rows(self, rows: int) -> None:
-        """Make room for this many rows."""
-        self.keys, self.values = (_more_rows(buffer, rows, self.length) for buffer in (self.keys, self.values))
-
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
 
@@ -92,12 +92,6 @@ def _grown(buffer: torch.Tensor, columns: int, used: int) -> torch.Tensor:
     return grown
 
 
-def _more_rows(buffer: torch.Tensor, rows: int, used: int) -> torch.Tensor:
-    grown = buffer.new_zeros(rows, *buffer.shape[1:])
-    grown[: buffer.shape[0], :, :used] = buffer[:, :, :used]
-    return grown
-
-
 class PrefixCache:
     """The state of one sequence, extended from its longest common prefix with the last one.
 
@@ -109,16 +103,16 @@ class PrefixCache:
         self.cache = Cache(layer_class_to_replicate=SlotLayer)
         self.ids: list[int] = []
 
-    def rewind(self, ids: Sequence[int], kept: Kept | None = None) -> int:
+    def rewind(self, ids: Sequence[int], kept: Kept | None = None, most: int | None = None) -> int:
         """Keep what `ids` shares with the held sequence, or with `kept` where that is more; returns the shared length.
 
-        At least the last token of `ids` is left to compute: its logits are wanted.
+        At most `most` tokens, and all but the last of `ids`: the logits of those behind are wanted.
         """
         shared = common_prefix(self.ids, ids)
         if kept is not None and common_prefix(kept.ids, ids) > shared:
             shared = common_prefix(kept.ids, ids)
             self._load(kept)
-        shared = min(shared, len(ids) - 1)
+        shared = min(shared, len(ids) - 1 if most is None else most)
         for layer in self.cache.layers:
             layer.length = shared
         self.ids = list(ids)
@@ -144,16 +138,21 @@ class PrefixCache:
 
 
 class SlotCache:
-    """The batch being decoded. Rows 0..active-1 are live; `start[row]` is the first column that belongs to the row."""
+    """The batch being decoded. Rows 0..active-1 are live; `start[row]` is the first column that belongs to the row.
 
-    FIRST_ROWS = 4  # doubled as rows come, so that a few long prompts do not allocate for many
+    Buffers hold `rows` rows. An empty batch begins at column `longest`, so that prompts up to that many tokens come in
+    without moving what is there; memory is touched, hence taken on a CPU, only where rows come to lie.
+    """
 
-    def __init__(self, like: Kept):
+    SLACK = 128  # columns beyond the longest prompt and its answer: steps until the rows are moved back to the left
+
+    def __init__(self, like: Kept, rows: int, longest: int, room: int):
+        self.longest = max(longest, like.layers[0][0].shape[2])
         self.cache = Cache(layers=[SlotLayer() for _ in like.layers])
-        self.rows = self.FIRST_ROWS
         for layer, (keys, values) in zip(self.cache.layers, like.layers, strict=True):
-            empty = [part[:, :, :0].expand(self.rows, -1, -1, -1) for part in (keys, values)]
-            layer.lazy_initialization(*empty)
+            layer.columns = self.longest + room + self.SLACK
+            layer.lazy_initialization(*(part[:, :, :0].expand(rows, -1, -1, -1) for part in (keys, values)))
+            layer.length = self.longest
         self.start: list[int] = []
         self.device = like.layers[0][0].device
 
@@ -161,6 +160,11 @@ class SlotCache:
     def active(self) -> int:
         """How many rows are live."""
         return len(self.start)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there is room for."""
+        return self.cache.layers[0].keys.shape[0]
 
     @property
     def columns(self) -> int:
@@ -175,13 +179,9 @@ class SlotCache:
     def add(self, kept: Kept, room: int) -> None:
         """A new last row holding this sequence, with `room` columns free behind it."""
         tokens = kept.layers[0][0].shape[2]
-        used = max([tokens, *(self.length - start for start in self.start)])
         if self.length < tokens or self.length + room > self.columns:
+            used = max([tokens, *(self.length - start for start in self.start)])
             self._align(used, used + room)
-        if self.active == self.rows:
-            self.rows *= 2
-            for layer in self.cache.layers:
-                layer.reserve_rows(self.rows)
         row, begin = self.active, self.length - tokens
         for layer, (keys, values) in zip(self.cache.layers, kept.layers, strict=True):
             layer.keys[row, :, begin : self.length] = keys[0]
@@ -193,7 +193,8 @@ class SlotCache:
         shift = length - self.length
         for layer in self.cache.layers:
             old_keys, old_values, end = layer.keys, layer.values, layer.length
-            layer.reserve(columns + columns // 4)  # some slack, so that rows coming and going seldom move anything
+            if columns > layer.columns:
+                layer.reserve(columns + self.SLACK)
             for new, old in ((layer.keys, old_keys), (layer.values, old_values)):
                 for row, start in enumerate(self.start):
                     new[row, :, start + shift : end + shift] = old[row, :, start:end].clone()
@@ -221,7 +222,7 @@ class SlotCache:
         self.start.pop()
         if not self.start:
             for layer in self.cache.layers:
-                layer.length = 0
+                layer.length = self.longest
 
     def mask(self) -> torch.Tensor:
         """Which columns each row attends to at the next step, that step's own included: bool [active, length + 1]."""

@@ -62,14 +62,14 @@ def assert_turns_read_back(made: Encoder, dialogue: Dialogue, samples: list[Enco
 @pytest.mark.parametrize(("case", "tool_format"), FORMATS)
 def test_samples_are_the_oracles_or_the_dialogue_is_refused_by_name(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder(case, tool_format), case, seen), AWKWARD, 12)
+    for_all(is_exact(encoder(case, tool_format), case, seen), AWKWARD, 6)
     assert seen["kept"]
 
 
 @pytest.mark.parametrize("case", ["qwen2_5", "mistral_nemo", "shipped llama3"])
 def test_samples_are_exact_or_refused_where_data_holds_control_tokens_and_markers(case: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder(case), case, seen), HOSTILE, 25)
+    for_all(is_exact(encoder(case), case, seen), HOSTILE, 15)
     assert seen["control_token"] and seen["kept"]
 
 
@@ -84,14 +84,14 @@ def test_many_samples_are_the_oracles(case: str, tool_format: str) -> None:
 
 def test_a_plain_template_refuses_nothing_but_markers_control_tokens_and_untrained_rows() -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder("shipped chatml"), "shipped chatml", seen), HOSTILE, 60)
+    for_all(is_exact(encoder("shipped chatml"), "shipped chatml", seen), HOSTILE, 25)
     assert set(seen) <= {"kept", "no_trained_turn", "button_marker", "control_token"}
 
 
 @pytest.mark.parametrize("case", ["qwen3", "shipped mistral"])
 def test_a_batch_gives_what_each_dialogue_gives_alone(case: str) -> None:
     batch: list[Dialogue] = []
-    for_all(lambda dialogue: batch.append(dialogue), HOSTILE, 30)
+    for_all(lambda dialogue: batch.append(dialogue), HOSTILE, 12)
     together = encoder(case).encode_batch(batch)
     for dialogue, result in zip(batch, together, strict=True):
         if isinstance(result, RejectedDialogue):
@@ -156,7 +156,7 @@ def is_plain(made: Encoder, seen: Counter[str]) -> Callable[[Dialogue], None]:
 )
 def test_plain_mode_makes_no_control_token_of_data_and_loses_no_text(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_plain(encoder(case, tool_format, control_text="plain"), seen), FORGED, 30)
+    for_all(is_plain(encoder(case, tool_format, control_text="plain"), seen), FORGED, 12)
     assert seen["held control text"] >= 1 and not seen["control_token"]
 
 
@@ -175,7 +175,7 @@ def test_plain_mode_is_reject_mode_where_no_control_text_is() -> None:
         )
         assert isinstance(strict, RejectedDialogue) or strict == plain
 
-    for_all(law, HOSTILE, 30)
+    for_all(law, HOSTILE, 12)
 
 
 # Forged roles, by hand
@@ -216,11 +216,13 @@ def test_a_whole_control_token_is_refused_in_every_field(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", list(CASES))
-@pytest.mark.parametrize("text", [text for text in AWKWARD if "<" in text or "[" in text or ">" in text])
-def test_a_broken_look_alike_of_a_control_token_is_kept(case: str, text: str) -> None:
+def test_a_broken_look_alike_of_a_control_token_is_kept(case: str) -> None:
     made = encoder(case)
-    for dialogue in (answered(f"a{text}b"), answered(text)):
-        assert_turns_read_back(made, dialogue, made.encode(dialogue))
+    texts = [text for text in AWKWARD if set(text) & set("<>[]")]
+    dialogues = [answered(said) for text in texts for said in (text, f"a{text}b")]
+    for dialogue, result in zip(dialogues, made.encode_batch(dialogues), strict=True):
+        assert not isinstance(result, RejectedDialogue)
+        assert_turns_read_back(made, dialogue, result)
 
 
 @pytest.mark.parametrize("mode", ["reject", "plain"])

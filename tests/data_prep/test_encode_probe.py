@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import assume
-from transformers import AddedToken
+from transformers import AddedToken, PreTrainedTokenizerBase
 
 from data_prep.dialogue import Dialogue, Message, ToolCall
 from data_prep.encode import ANSWER, STOP, THOUGHT, Encoder, RejectedDialogue
@@ -347,15 +347,20 @@ OPENS_THINKING = ("nemotron",)  # their prompts open the thinking: a turn withou
 
 
 @cache
+def tokenizer_with_all_tokens(base: str) -> PreTrainedTokenizerBase:
+    made_for = copy.deepcopy(tokenizer(base))
+    lacking = sorted({token for other, tokens, _ in FAMILIES.values() if other == base for token in tokens})
+    made_for.add_tokens([AddedToken(token, normalized=False, special=True) for token in lacking])
+    return made_for
+
+
+@cache
 def trl_encoder(name: str) -> tuple[Encoder, Known]:
     family = next(family for family in sorted(FAMILIES, key=len, reverse=True) if name.startswith(family))
-    base, lacking, known = FAMILIES[family]
-    made_for = tokenizer(base)
-    if lacking:
-        made_for = copy.deepcopy(made_for)
-        made_for.add_tokens([AddedToken(token, normalized=False, special=True) for token in lacking])
+    base, _, known = FAMILIES[family]
     kwargs = next((date for start, date in DATES.items() if name.startswith(start)), None)
-    return Encoder(made_for, chat_template=(TRL / f"{name}.jinja").read_text(), template_kwargs=kwargs), known
+    text = (TRL / f"{name}.jinja").read_text()
+    return Encoder(tokenizer_with_all_tokens(base), chat_template=text, template_kwargs=kwargs), known
 
 
 def assert_trl_template_is_exact(name: str, examples: int) -> None:
@@ -389,7 +394,7 @@ def assert_trl_template_is_exact(name: str, examples: int) -> None:
     "name", ["gptoss", "qwen3_5_think", "cohere2", "phi3", "glm4moe_training", "nemotron_3_nano", "glm4moe"]
 )
 def test_a_template_of_trl_is_encoded_exactly_or_refused_truly(name: str) -> None:
-    assert_trl_template_is_exact(name, 6)
+    assert_trl_template_is_exact(name, 4)
 
 
 @pytest.mark.slow

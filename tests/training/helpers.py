@@ -31,3 +31,25 @@ def split_row(row: dict[str, Any]) -> list[dict[str, Any]]:
         parts.append({**part, "seq_lengths": [length]})
         start += length
     return parts
+
+
+def with_beginning(row: dict[str, Any], seed: int, length: int) -> dict[str, Any]:
+    """The row with the same `length` tokens of context put before each of its dialogues."""
+    rng = random.Random(f"beginning {seed}")
+    ids = [rng.randrange(1, VOCABULARY) for _ in range(length)]
+    parts = [
+        {
+            "input_ids": ids + part["input_ids"],
+            "labels": [-100] * length + part["labels"],
+            "kinds": [0] * length + part["kinds"],
+            "seq_lengths": [length + part["seq_lengths"][0]],
+        }
+        for part in split_row(row)
+    ]
+    return {**joined_rows(parts), "source": "made", "dialogue_id": row["dialogue_id"]}
+
+
+def joined_rows(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows packed into one."""
+    columns = ("input_ids", "labels", "kinds", "seq_lengths")
+    return {column: [value for row in rows for value in row[column]] for column in columns}

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl.trainer.utils import add_fused_lm_head
 
-from tests.training.helpers import VOCABULARY, encoded_row, split_row
+from data_prep.prefixes import MIN_SHARED
+from tests.training.helpers import VOCABULARY, encoded_row, joined_rows, split_row, with_beginning
 from training.attention import BY_DIALOGUE, BordersLeak, check_borders
 from training.collate import FILLER, collate
 from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds
 from training.tiny import tiny_model
 
+LONG = MIN_SHARED + 5  # tokens of a common beginning
 IMPLEMENTATIONS = (BY_DIALOGUE, "sdpa", "eager")
 EXACT = {"rtol": 1e-5, "atol": 1e-6}  # float32 rounding
 
@@ -39,6 +41,21 @@ def test_packed_loss_and_gradients_equal_those_of_the_dialogues_alone(architectu
     torch.testing.assert_close(packed_loss, alone_loss, **EXACT)
     for name, gradient in packed.items():
         torch.testing.assert_close(gradient, alone[name], rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "gemma"])
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10_000), groups=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_a_common_beginning_computed_once_changes_neither_loss_nor_gradients(architecture, seed, groups):
+    model = tiny_model(architecture, VOCABULARY, attn_implementation=BY_DIALOGUE)
+    row = joined_rows([with_beginning(encoded_row(seed + at, size), seed + at, LONG) for at, size in enumerate(groups)])
+    shared = collate([row], share_prefixes=True)
+    shared_loss, gradients = loss_and_gradients(model, [shared], BY_DIALOGUE)
+    alone_loss, alone = loss_and_gradients(model, [collate([part]) for part in split_row(row)], BY_DIALOGUE)
+    torch.testing.assert_close(shared_loss, alone_loss, **EXACT)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, alone[name], rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
+    assert shared["input_ids"].shape[1] == len(row["input_ids"]) - sum(LONG * (size - 1) for size in groups)
 
 
 def test_attention_by_dialogue_equals_eager_within_and_beyond_a_sliding_window():
@@ -74,7 +91,7 @@ def test_the_head_used_on_a_gpu_gives_the_same_losses():
     add_fused_lm_head(model)
     fused = model(
         input_ids=batch["input_ids"], position_ids=batch["position_ids"], labels=batch["labels"],
-        dialogue_lengths=batch["dialogue_lengths"], fused_lm_head=True,
+        runs=batch["runs"], fused_lm_head=True,
     )  # fmt: skip
     trained = batch["labels"][0, 1:] != -100
     torch.testing.assert_close(-fused.log_probs[0, trained], here, **EXACT)
@@ -110,6 +127,18 @@ def test_the_first_token_of_a_dialogue_is_never_trained_from_the_dialogue_before
 def test_lengths_that_do_not_add_up_are_an_error():
     with pytest.raises(ValueError, match=r"'made-1': seq_lengths \[3\] do not add up"):
         collate([{**encoded_row(1), "seq_lengths": [3]}])
+
+
+def test_a_branch_that_sees_another_branch_is_refused():
+    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
+
+    def leaky(batch):  # the branches of a run as one
+        runs = [run if len(run) < 3 else [run[0], sum(run[1:])] for run in batch["runs"]]
+        return flat_logits(model, {**batch, "runs": runs}, BY_DIALOGUE)
+
+    check_borders(leaky, VOCABULARY, torch.device("cpu"), "leaky")
+    with pytest.raises(BordersLeak, match="does not keep the dialogues of a row apart"):
+        check_borders(leaky, VOCABULARY, torch.device("cpu"), "leaky", share_prefixes=True)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
