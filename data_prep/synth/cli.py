@@ -29,7 +29,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--user-turns", type=int, choices=(1, 2, 3, 4), default=1, help="requests in a button dialogue")
     parser.add_argument("--max-tools", type=int, choices=(4, 5, 6), default=6, help="most tools listed in one")
     parser.add_argument("--rows-per-list", type=int, default=1, help="button dialogues in a row that share a tool list")
-    parser.add_argument("--terse", action="store_true", help="describe no parameters: shorter tool lists")
+    parser.add_argument("--simple", action="store_true",
+                        help="for small models: parameters undescribed, other tools of other domains")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     parser.add_argument("--backend", choices=("program",), default="program", help="what makes the dialogues")
     args = parser.parse_args(argv)
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
 def _maker(args: argparse.Namespace) -> Callable[[str, int, int], dict[str, Any]]:
     if args.kind == "button":
         shape = {"max_calls": args.max_calls, "max_tools": args.max_tools, "user_turns": args.user_turns}
-        return partial(compose.make_row, **shape, rows_per_list=args.rows_per_list, terse=args.terse)
+        return partial(compose.make_row, **shape, rows_per_list=args.rows_per_list, simple=args.simple)
     return {"mathchat": dialogues.make_row, "gsm8k": dialogues.make_gsm8k_row}[args.kind]
 
 

@@ -65,18 +65,19 @@ def make_row(
     max_tools: int = 6,
     user_turns: int = 1,
     rows_per_list: int = 1,
-    terse: bool = False,
+    simple: bool = False,
 ) -> dict[str, Any]:
     """One exported row of `user_turns` requests, each of 2 to `max_calls` calls.
 
-    It lists 4 to `max_tools` tools, or one more than its first plan uses; `terse` leaves the parameters undescribed.
-    Each `rows_per_list` rows in a row share their list, as the dialogues of one application do. Raises ToolError if no
-    attempt at this index could be executed (a fault of a domain file).
+    It lists 4 to `max_tools` tools, or one more than its first plan uses. `simple`, for small models, leaves parameters
+    undescribed and takes the tools that are not needed from other domains. Each `rows_per_list` rows in a row share
+    their list, as the dialogues of one application do. Raises ToolError if no attempt at this index could be executed
+    (a fault of a domain file).
     """
     row_id = f"synth-button-{split}-{seed}-{index}"
     rng = Random(f"{seed}/{split}/{index}")
     number, place = divmod(index, rows_per_list)
-    listing = _draw_listing(Random(f"{seed}/{split}/list/{number}"), split, max_calls, max_tools, terse)
+    listing = _draw_listing(Random(f"{seed}/{split}/list/{number}"), split, max_calls, max_tools, simple)
     for attempt in range(ATTEMPTS):
         drawn = [listing.plans[(place + attempt) % len(listing.plans)]]
         drawn += [rng.choice(listing.plans) for _ in range(user_turns - 1)]
@@ -90,24 +91,22 @@ def make_row(
     raise ToolError(f"row {index} of {split}, seed {seed}: {ATTEMPTS} attempts failed, the last with: {failure}")
 
 
-def _draw_listing(rng: Random, split: str, max_calls: int, max_tools: int, terse: bool) -> Listing:
+def _draw_listing(rng: Random, split: str, max_calls: int, max_tools: int, simple: bool) -> Listing:
     first = _draw_plan(rng, split, max_calls)
-    tools = _list_tools(rng, split, first[0].steps, max_tools)
+    tools = _list_tools(rng, split, first[0].steps, max_tools, near_share=0.0 if simple else NEAR_SHARE)
     others = [found for found in _plans_within(split, tools, max_calls) if found != first]
     rng.shuffle(others)
-    definitions = {name: FUNCTIONS[name].tool(terse) for name in tools}
+    definitions = {name: FUNCTIONS[name].tool(terse=simple) for name in tools}
     return Listing(definitions, rng.random() < PARALLEL_ON_SHARE, [first, *others])
 
 
 def _draw_plan(rng: Random, split: str, max_calls: int) -> tuple[Plan, str]:
-    """A plan and its shape; of two drawn, the one with more parameters: most functions take one, and teach least."""
     by_shape = plans(split)
     shapes = [shape for shape in SHAPES if by_shape[shape] and int(shape.split("-")[1]) <= max_calls]
     shape = rng.choices(shapes, [SHAPES[shape] for shape in shapes])[0]
     by_domain = by_shape[shape]
     weights = [min(len(found), PLANS_PER_DOMAIN) for found in by_domain.values()]
-    drawn = [rng.choice(found) for found in rng.choices(list(by_domain.values()), weights, k=2)]
-    return max(drawn, key=lambda plan: sum(len(FUNCTIONS[name].params) for name in plan.steps)), shape
+    return rng.choice(rng.choices(list(by_domain.values()), weights)[0]), shape
 
 
 def _execute(rng: Random, plan: Plan, world: World) -> list[Step]:
@@ -185,14 +184,16 @@ def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, 
     return {"id": row_id, "messages": button.to_messages(dialogue), "meta": meta}
 
 
-def _list_tools(rng: Random, split: str, chain: tuple[str, ...], max_tools: int) -> list[str]:
-    """The tools of the plan and distractors, half of them of its own domains, shuffled; never fewer than four."""
+def _list_tools(rng: Random, split: str, chain: tuple[str, ...], max_tools: int, near_share: float) -> list[str]:
+    """The tools of the plan and distractors, `near_share` of them of its domains, shuffled; never fewer than four."""
     chosen = list(dict.fromkeys(chain))
     count = min(max_tools, rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0])
     near = [f.name for f in DOMAIN_OF[rng.choice(chain)].functions if f.name not in chosen]
     rng.shuffle(near)
+    domains = {DOMAIN_OF[name].name for name in chain}
+    far = [name for name in ALL_NAMES[split] if near_share or DOMAIN_OF[name].name not in domains]
     while len(chosen) < max(count, len(set(chain)) + 1):
-        name = near.pop() if near and rng.random() < NEAR_SHARE else rng.choice(ALL_NAMES[split])
+        name = near.pop() if near and rng.random() < near_share else rng.choice(far)
         if name not in chosen:
             chosen.append(name)
     rng.shuffle(chosen)

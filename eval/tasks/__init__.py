@@ -10,6 +10,7 @@ from eval.tasks import function_calls, gsm8k, mathchat_error_correction, mathcha
 
 TASKS: dict[str, Task] = {
     "function_calls": function_calls.TASK,
+    "calls": function_calls.CALLS_TASK,
     "gsm8k": gsm8k.TASK,
     "mathchat_follow_up": mathchat_follow_up.TASK,
     "mathchat_error_correction": mathchat_error_correction.TASK,

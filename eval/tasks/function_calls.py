@@ -8,6 +8,7 @@ that cannot be parsed scores 0, and is counted as unparsed besides. Calls of one
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -47,6 +48,15 @@ def data_files(data_dirs: Sequence[str]) -> list[str]:
         f"no {FILE} in: {', '.join(data_dirs)}; `python -m data_prep build RECIPE --out DIR` writes it: pass "
         "--data DIR, or a .jsonl file of dialogues"
     )
+
+
+def load_calls(data_dirs: Sequence[str], limit: int | None) -> Loaded:
+    """The items of `load` whose gold is a call."""
+    loaded = load(data_dirs, None)
+    items = [item for item in loaded.items if gold_turn(item).tool_calls]
+    if not items:
+        raise EvalError(f"{data_files(data_dirs)[0]}: no assistant turn calls a function; evaluate function_calls")
+    return Loaded(items[:limit], loaded.left_out)
 
 
 def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
@@ -151,4 +161,12 @@ TASK = Task(
     load=load,
     next_request=next_request,
     score=score,
+)
+# Half the turns take half the time, which is what a quick look has.
+CALLS_TASK = dataclasses.replace(
+    TASK,
+    name="calls",
+    description="the turns of function_calls whose gold is a call",
+    metrics=CALL_METRICS,
+    load=load_calls,
 )

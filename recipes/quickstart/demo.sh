@@ -10,7 +10,7 @@ train=$out/data/button_train.jsonl
 held_out=$out/data/button_held_out.jsonl
 tuned=$out/button
 # Chains of two calls with four tools listed: 51 held-out dialogues give 102 turns that are a call.
-shape="--max-calls 2 --max-tools 4 --terse"
+shape="--max-calls 2 --max-tools 4 --simple"
 budget_s=${DEMO_BUDGET_S:-840}
 started=${DEMO_STARTED:-$(date +%s)} # `make demo` counts its set-up in
 
@@ -28,19 +28,19 @@ step() {
 # evaluation after training takes at most as long as the one before it, whose turns mostly run to their limit.
 affordable_rows() {
     local evaluation_s=$1 left_s=$((budget_s - $(elapsed) - $1 * 9 / 10 - 50))
-    local rows=$((left_s * 33 / (evaluation_s + 1) / 2 * 2))
+    local rows=$((left_s * 36 / (evaluation_s + 1) / 2 * 2))
     echo $((rows < 24 ? 24 : rows > 200 ? 200 : rows))
 }
 
 step python -m training smollm2 --out $model
 step python -m data_prep synth button --out $held_out --rows 51 --rows-per-list 3 --split held_out $shape
-step python -m eval run $model --tasks function_calls --tool-format button --data $held_out --max-new-tokens 96 --out $out/before
+step python -m eval run $model --tasks calls --tool-format button --data $held_out --max-new-tokens 128 --out $out/before
 rows=$(affordable_rows $step_s)
 printf '\n%d s are over, that evaluation took %d s: training on %d dialogues fits into %d s\n' "$(elapsed)" $step_s "$rows" "$budget_s"
 step python -m data_prep synth button --out $train --rows "$rows" --rows-per-list 2 $shape
 step python -m data_prep preview $recipe --rows 0 --html $out/preview.html
 step accelerate launch --config_file accelerate_configs/cpu.yaml train.py $recipe
-step python -m eval run $tuned --tasks function_calls --data $held_out --max-new-tokens 96 --out $out/after
+step python -m eval run $tuned --tasks calls --data $held_out --max-new-tokens 128 --out $out/after
 step python -m eval compare $out/before $out/after --out $out/compare.html
 
 printf '\nDone in %d min %d s.\n' $(($(elapsed) / 60)) $(($(elapsed) % 60))

@@ -64,6 +64,25 @@ def test_packed_rows_hold_whole_dialogues_within_max_length(tmp_path, chats, enc
     assert report.train.packing_efficiency == pytest.approx(report.train.tokens / (200 * len(packed)))
 
 
+def test_dialogues_that_begin_alike_share_a_row_and_take_fewer_positions_than_tokens(tmp_path, encoder):
+    rows = [chat(number) for number in range(40)]
+    for number, row in enumerate(rows):  # four systems in turn, each longer than MIN_SHARED bytes
+        row["messages"].insert(0, {"role": "system", "content": f"system {number % 4} " + "says the same " * 6})
+    path = write_rows(tmp_path / "systems.jsonl", rows)
+    report = build(recipe_of(path, share_prefixes=True, max_length=500), tmp_path / "shared", encoder)
+    build(recipe_of(path, packing=False, max_length=500), tmp_path / "plain", encoder)
+    plain = {row["dialogue_id"]: row for row in rows_of(tmp_path / "plain")}
+    seen = Counter()
+    for row in rows_of(tmp_path / "shared"):
+        names = row["dialogue_id"].split()
+        assert len({int(name.removeprefix("chat-")) % 4 for name in names}) == 1
+        assert row["input_ids"] == [token for name in names for token in plain[name]["input_ids"]]
+        seen.update(names)
+    assert seen == Counter(plain.keys())
+    assert any(note.startswith("share_prefixes: ") for note in report.notes)
+    assert report.train.packing_efficiency <= 1 < report.train.tokens / (500 * report.train.rows)
+
+
 def test_the_held_out_side_is_never_packed_and_written_as_dialogues(tmp_path, chats, encoder):
     build(recipe_of(chats, held_out_share=0.25), tmp_path / "out", encoder)
     held_out = rows_of(tmp_path / "out", "held_out")

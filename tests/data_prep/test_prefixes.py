@@ -32,7 +32,8 @@ def row_of(members, made):
     kinds = [made[member][1].tolist() for member in members]
     labels = [[i if k else -100 for i, k in zip(*pair, strict=True)] for pair in zip(ids, kinds, strict=True)]
     columns = {"input_ids": ids, "kinds": kinds, "labels": labels}
-    return {name: sum(parts, []) for name, parts in columns.items()} | {"seq_lengths": [len(part) for part in ids]}
+    joined = {name: [value for part in parts for value in part] for name, parts in columns.items()}
+    return joined | {"seq_lengths": [len(part) for part in ids]}
 
 
 @given(samples())

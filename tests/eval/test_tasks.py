@@ -30,6 +30,14 @@ def totals(scores: list[Score], metric: str) -> tuple[int, int]:
     return int(sum(values)), len(values)
 
 
+def test_the_calls_task_holds_the_turns_of_function_calls_whose_gold_is_a_call(real_data_dir: Path) -> None:
+    path = [str(real_data_dir / "button" / "glaive.jsonl")]
+    every, calls = (TASKS[name].load(path, None).items for name in ("function_calls", "calls"))
+    assert calls == [item for item in every if item.gold["message"].get("tool_calls")]
+    assert 0 < len(calls) < len(every)
+    assert TASKS["calls"].load(path, 7).items == calls[:7]
+
+
 def test_gsm8k_gold_as_output_scores_all_right(real_data_dir: Path) -> None:
     items = gsm8k.load([str(real_data_dir)], None).items
     scores = [play("gsm8k", item, gsm8k.feed(item)) for item in items]

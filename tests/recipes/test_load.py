@@ -153,6 +153,8 @@ def test_a_recipe_does_not_change_after_loading() -> None:
     [
         ({"held_out_share": None}, "exactly one of them must be given"),
         ({"held_out_data": [{"source": "button", "path": "b.jsonl"}]}, "exactly one of them must be given"),
+        ({"share_prefixes": True, "packing": False}, "share_prefixes: needs packing: true"),
+        ({"share_prefixes": True, "attn_implementation": "eager"}, "share_prefixes: needs packing: true"),
         ({"attn_implementation": "paged|sdpa"}, "set packing: false, or attn_implementation to one of sdpa"),
         ({"max_steps": 0}, "max_steps: 0 trains nothing"),
         ({"train_on": []}, "train_on: got []"),
