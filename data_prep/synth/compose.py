@@ -266,16 +266,17 @@ def _ask(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int
 def _turns(rng: Random, grammar: Grammar, task: Task, listing: Listing, first_id: int) -> list[Message]:
     """Thought and calls, results, thought and calls, ..., final answer.
 
-    A thought says what is left to do, the last step first; what the calls before found for it; and it reads the
-    definitions of what it calls out of the tool list, so that the calls keep to them.
+    A thought counts the turns, the answer's among them, and says what is left to do, the last step first; what the
+    calls before found for it; and the definitions of what it calls, out of the tool list, so that the calls keep to it.
     """
     steps, first_wave = task.steps, task.plan.first_wave if listing.parallel else 1
     waves = [list(range(first_wave)), *([index] for index in range(first_wave, len(steps)))]
+    count = len(waves) + 1
     messages: list[Message] = []
     found = ""
-    for wave in waves:
-        left = [step.function.name for step in steps[wave[0] :]]
-        thought = grammar.plan.format(tools=grammar.then.join(reversed(left))) + found
+    for number, wave in enumerate(waves, 1):
+        left = grammar.then.join(step.function.name for step in reversed(steps[wave[0] :]))
+        thought = grammar.plan.format(number=number, count=count, tools=left) + found
         for index in wave:
             thought += grammar.step.replace("{definition}", _definition(listing.tools[steps[index].function.name]))
         calls = tuple(ToolCall(f"call_{first_id + i}", steps[i].function.name, steps[i].arguments) for i in wave)
@@ -284,7 +285,8 @@ def _turns(rng: Random, grammar: Grammar, task: Task, listing: Listing, first_id
         found = "".join(grammar.found.format(result=f"{key} {steps[i].results[key]}") for i, key in _used(task, wave))
     says = " ".join(step.said for step in steps[-rng.choice((1, 2)) :])
     answer = pick(rng, grammar.answer).format(says=says)
-    messages.append(Message(role="assistant", content=answer, thinking=grammar.done))
+    done = grammar.plan.format(number=count, count=count, tools=grammar.done)
+    messages.append(Message(role="assistant", content=answer, thinking=done))
     return messages
 
 

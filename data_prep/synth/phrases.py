@@ -20,11 +20,11 @@ class Grammar(NamedTuple):
     topic: tuple[tuple[str, str], ...]  # (sentence that introduces {thing}, how the request then refers to its {noun})
     after: tuple[tuple[str, str], ...]  # (how the request refers to it, sentence that says afterwards what it is)
     closing: tuple[str, ...]
-    plan: str  # begins each thought: {tools} still to call, the last one first
+    plan: str  # begins each thought: {number} of {count} turns, {tools} still to call, the last one first
     then: str  # what stands between two tools of the plan
     found: str  # a {result} of the calls before that is needed now
     step: str  # the call to make: its {definition} in the tool list
-    done: str
+    done: str  # stands for the tools in the last thought
     answer: tuple[str, ...]
 
 
@@ -46,11 +46,11 @@ GRAMMARS = {
             ("a certain {noun}", "The one I mean is {thing}."),
         ),
         closing=("Thanks!", "Thank you.", "Thanks in advance."),
-        plan="Plan: {tools}.",
+        plan="Step {number} of {count}: {tools}.",
         then=" after ",
         found=" Found {result}.",
         step=" I use {definition}.",
-        done="Plan: done.",
+        done="answer",
         answer=("{says}", "{says}", "Here is what I found: {says}", "Done! {says}"),
     ),
     "held_out": Grammar(
@@ -69,11 +69,11 @@ GRAMMARS = {
             ("some {noun}", "To be precise, it's {thing}."),
         ),
         closing=("Much appreciated!", "Cheers.", "I'd be grateful."),
-        plan="Steps: {tools}.",
+        plan="Part {number} of {count}: {tools}.",
         then=" after ",
         found=" Got {result}.",
         step=" I call {definition}.",
-        done="Steps: done.",
+        done="reply",
         answer=("{says}", "The outcome: {says}"),
     ),
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 Nothing of the composition is used: tools are read from the system prompt, calls from the assistant's text. Each call is
 executed again on a fresh world and compared; each argument must stand in the user's message or in an earlier result;
-each number in a thought or an answer must have been seen by then.
+each number in a thought or an answer must have been seen by then, and a thought that counts turns must count right.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from data_prep.synth.world import World
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 TOOLS = re.compile(r"<tool>\n(.*)\n</tool>", re.DOTALL)
 TURN = re.compile(r"(.*?)<(call|final)>(.*)</\2>", re.DOTALL)
+COUNT = re.compile(r"\w+ (\d+) of (\d+): ")  # "Step 2 of 3: "
 OFF = "You should call one function at a time"
 MIN_TOOLS, MIN_CALLS, MAX_CALLS = 4, 2, 4
 
@@ -34,12 +35,12 @@ def check_row(row: dict[str, Any]) -> list[str]:
     problems = [] if len(tools) >= MIN_TOOLS else [f"only {len(tools)} tools"]
     seen = ""
     values: list[Any] = []
-    called = 0
+    called = spoken = 0
     for number, turn in enumerate(turns):
         if turn["role"] == "user":
             problems += [f"the request names the tool {name}" for name in tools if name in turn["content"]]
             seen += " " + turn["content"]
-            called = 0
+            called = spoken = 0
         if turn["role"] != "assistant":
             continue
         match = TURN.fullmatch(turn["content"])
@@ -47,6 +48,13 @@ def check_row(row: dict[str, Any]) -> list[str]:
         if match is None or (match.group(2) == "final") != (result is None):
             return [*problems, f"not a call with results, nor an answer: {turn['content'][:80]!r}"]
         thought, _, action = match.groups()
+        spoken += 1
+        counted = COUNT.match(thought)
+        if counted:
+            own, last = int(counted.group(1)), int(counted.group(2))
+            if own != spoken or (own == last) != (result is None):
+                problems.append(f"turn {spoken} of the request counts itself as {counted.group()!r}")
+            thought = thought[counted.end() :]
         problems += [f"number from nowhere in {thought!r}: {n}" for n in _unseen(thought, seen)]
         if result is None:
             problems += [f"number from nowhere in the answer: {n}" for n in _unseen(action, seen)]

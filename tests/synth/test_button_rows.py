@@ -49,6 +49,11 @@ def test_the_checker_notices_a_number_from_nowhere_in_the_answer():
     assert any("31337" in problem for problem in problems)
 
 
+def test_the_checker_notices_a_thought_that_miscounts_its_turn():
+    row = tampered(ROWS["train"][0], 2, lambda text: text.replace("Step 1 of", "Step 2 of"))
+    assert any("counts itself as 'Step 2 of" in problem for problem in check_row(row))
+
+
 def test_the_checker_notices_an_argument_from_nowhere():
     row = next(row for row in ROWS["train"] if row["meta"]["chain"][0] == "find_station")
     city = json.loads(row["messages"][3]["content"])[0]["arguments"]["city"]
