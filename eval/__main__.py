@@ -107,8 +107,12 @@ def make_backend(options: argparse.Namespace) -> Backend:
         if options.chat_template:
             raise EvalError("--chat-template cannot be set on a server: it renders with its own")
         return OpenAIBackend(options.model, options.base_url, options.batch_size or 8, options.tool_format or "native")
+    import transformers
+
     from eval.backends.hf import HfBackend, load_model
 
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     loaded = load_model(options.model, options.dtype, options.tool_format, options.chat_template)
     return HfBackend(loaded, options.batch_size)
 
