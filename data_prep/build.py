@@ -25,7 +25,7 @@ from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_f
 from data_prep.encode import Encoder, load_encoder
 from data_prep.fit import Encoding, encode_all, loaded
 from data_prep.pack import pack
-from data_prep.prefixes import Beginning, in_rows
+from data_prep.prefixes import beginning_of, in_rows
 from data_prep.quarantine import Quarantine, TooManyRejected
 from data_prep.report import BuildReport, draw_lengths, read_report, report_split, write_report
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
@@ -170,7 +170,7 @@ def _bins(recipe: Recipe, stored: StoredSamples, samples: NDArray[np.int64]) -> 
         return list(samples.reshape(-1, 1)), int(lengths.sum())
     if not recipe.share_prefixes:
         return [samples[members] for members in pack(lengths, recipe.max_length)], int(lengths.sum())
-    beginnings = [Beginning.of(*stored.gather(samples[at : at + 1])) for at in range(samples.size)]
+    beginnings = [beginning_of(*stored.gather(samples[at : at + 1])) for at in range(samples.size)]
     bins, positions = in_rows(lengths, beginnings, recipe.max_length)
     return [samples[members] for members in bins], positions
 

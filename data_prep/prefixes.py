@@ -21,18 +21,6 @@ from data_prep.pack import pack
 MIN_SHARED = 64  # tokens; a shorter common beginning saves less than a further attention call costs
 
 
-class Beginning(NamedTuple):
-    """What one sample may share: its leading ids, up to before the last token ahead of its first trained one."""
-
-    ids: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, ids: NDArray[np.int32], kinds: NDArray[np.int8]) -> Beginning:
-        # One token of context stays in the branch: the loss of a branch's first token would need the beginning's last.
-        first_trained = int(np.argmax(kinds != 0)) if (kinds != 0).any() else len(ids)
-        return cls(np.asarray(ids[: max(first_trained - 1, 0)]))
-
-
 class Run(NamedTuple):
     """Neighbours that share `prefix` tokens, 0 for one alone; `members` are their positions in the list."""
 
@@ -40,14 +28,23 @@ class Run(NamedTuple):
     members: list[int]
 
 
-def runs(beginnings: Sequence[Beginning]) -> list[Run]:
+def beginning_of(ids: NDArray[np.int32], kinds: NDArray[np.int8]) -> NDArray[np.int32]:
+    """What a sample may share: its ids up to before the last token ahead of its first trained one.
+
+    One token of context stays in the branch: the loss of a branch's first token would need the beginning's last.
+    """
+    first_trained = int(np.argmax(kinds != 0)) if (kinds != 0).any() else len(ids)
+    return ids[: max(first_trained - 1, 0)]
+
+
+def runs(beginnings: Sequence[NDArray[np.int32]]) -> list[Run]:
     """Neighbours in runs: a sample joins the run before it where that takes no more positions than standing alone."""
     found: list[Run] = []
     for number, beginning in enumerate(beginnings):
         if found:
             prefix, members = found[-1]
-            limit = prefix if len(members) > 1 else len(beginnings[members[0]].ids)
-            shared = min(limit, common_length(beginnings[members[-1]].ids, beginning.ids))
+            limit = prefix if len(members) > 1 else len(beginnings[members[0]])
+            shared = min(limit, common_length(beginnings[members[-1]], beginning))
             if shared >= MIN_SHARED and len(members) * shared >= (len(members) - 1) * prefix:
                 found[-1] = Run(shared, [*members, number])
                 continue
@@ -56,13 +53,13 @@ def runs(beginnings: Sequence[Beginning]) -> list[Run]:
 
 
 def in_rows(
-    lengths: NDArray[np.int64], beginnings: Sequence[Beginning], capacity: int
+    lengths: NDArray[np.int64], beginnings: Sequence[NDArray[np.int32]], capacity: int
 ) -> tuple[list[NDArray[np.int64]], int]:
     """Pack samples into rows of at most `capacity` token positions, those that begin alike side by side.
 
     Returns the sample numbers of each row, and the token positions that all rows take. Raises PackError.
     """
-    order = sorted(range(len(lengths)), key=lambda sample: beginnings[sample].ids.astype(">i4").tobytes())
+    order = sorted(range(len(lengths)), key=lambda sample: beginnings[sample].astype(">i4").tobytes())
     units: list[list[int]] = []
     sizes: list[int] = []
     for prefix, members in runs([beginnings[sample] for sample in order]):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.prefixes import Beginning, Run, runs
+from data_prep.prefixes import Run, beginning_of, runs
 from data_prep.samples import UNTRAINED
 
 # A row that trains nothing. It fills the last micro-batches of an epoch where the rows do not divide evenly among the
@@ -73,7 +73,7 @@ def _dialogues(row: Mapping[str, Any]) -> list[dict[str, Tensor]]:
 def _runs(dialogues: Sequence[Mapping[str, Tensor]]) -> list[Run]:
     return runs(
         [
-            Beginning.of(dialogue["input_ids"].numpy().astype(np.int32), dialogue["kinds"].numpy().astype(np.int8))
+            beginning_of(dialogue["input_ids"].numpy().astype(np.int32), dialogue["kinds"].numpy().astype(np.int8))
             for dialogue in dialogues
         ]
     )

@@ -3,9 +3,9 @@
     {"id": "synth-button-train-0-12", "messages": [system, user, assistant, tool, ..., assistant],
      "meta": {"split", "domain", "domains", "shape", "chain", "template", "parallel_calls", "world"}}
 
-The row is a function of (split, seed, index) alone. The plan is hidden: the row shows requests and calls only.
-With SmolLM2's tokenizer a row has about 950 tokens (5-95 %: 770-1200), 550 of them the system prompt with its tools;
-an assistant turn has about 68.
+The row is a function of (split, seed, index) and the options alone. The requests give no plan away, the assistant's
+thoughts state it. With SmolLM2's tokenizer a row has about 1,050 tokens (5-95 %: 840-1320), 550 of them the system prompt
+with its tools; an assistant turn has about 100.
 """
 
 from __future__ import annotations

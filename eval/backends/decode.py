@@ -70,7 +70,7 @@ class Decoder:
         """Whether one more row fits into the row and memory limits; one row is always tried."""
         if self.slots is None or not self.live:
             return True
-        widest = max(self.slots.columns, len(job.prompt) + job.max_new_tokens)
+        widest = max(self.slots.columns, _width(job))
         needed = self.slots.rows * widest * self.prefix.bytes_per_token()
         return len(self.live) < self.slots.rows and (widest == self.slots.columns or needed <= self.cache_bytes)
 
@@ -84,17 +84,10 @@ class Decoder:
 
     def _admit(self, on_done: OnDone) -> None:
         """Take in the first pending job, and with it those after it whose prompts only extend one another."""
-        jobs = [self.pending[0]]
-        free = self.slots.rows - len(self.live) if self.slots is not None else 1
-        for job in itertools.islice(self.pending, 1, max(free, 1)):
-            if job.kept is not None or jobs[0].kept is not None or not self._has_room(job):
-                break
-            if job.prompt[: len(jobs[-1].prompt)] != jobs[-1].prompt:
-                break
-            jobs.append(job)
+        jobs = self._extending_one_another()
         tokens = self._prefill(jobs)
         state = self.prefix.keep()
-        if self.slots is None or (not self.live and len(jobs[-1].prompt) + jobs[0].max_new_tokens > self.slots.columns):
+        if self.slots is None or (not self.live and _width(jobs[0]) > self.slots.columns):
             self.slots = self._new_slots(state)
         first_row = len(self.live)
         for job in jobs:
@@ -104,6 +97,18 @@ class Decoder:
             self.live.append(job)
         for row in reversed(range(len(jobs))):  # from the end: a removed row is replaced by the last one
             self._take(first_row + row, tokens[row], on_done)
+
+    def _extending_one_another(self) -> list[Job]:
+        """The first pending job, and those behind it that extend its prompt and fit into the buffers there are."""
+        jobs = [self.pending[0]]
+        if self.slots is None or jobs[0].kept is not None or _width(jobs[0]) > self.slots.columns:
+            return jobs
+        for job in itertools.islice(self.pending, 1, self.slots.rows - len(self.live)):
+            last = jobs[-1].prompt
+            if job.kept is not None or _width(job) > self.slots.columns or job.prompt[: len(last)] != last:
+                break
+            jobs.append(job)
+        return jobs
 
     def _prefill(self, jobs: Sequence[Job]) -> list[int]:
         """Compute the longest prompt, of which the others are beginnings; returns the first new token of each."""
@@ -143,6 +148,11 @@ class Decoder:
             self.pending.appendleft(following)  # before `keep`, which may run out of memory
             following.kept = slots.keep(row, (job.prompt + job.new)[: slots.length - slots.start[row]])
         slots.remove(row)
+
+
+def _width(job: Job) -> int:
+    """Columns that the job may come to need."""
+    return len(job.prompt) + job.max_new_tokens
 
 
 def plan_order(jobs: Sequence[Job]) -> list[Job]:

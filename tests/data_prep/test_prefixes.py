@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.pack import pack
-from data_prep.prefixes import MIN_SHARED, Beginning, in_rows, runs
+from data_prep.prefixes import MIN_SHARED, beginning_of, in_rows, runs
 from training.collate import collate
 
 CAPACITY = 400
@@ -39,7 +39,7 @@ def row_of(members, made):
 @given(samples())
 def test_every_sample_is_in_one_row_and_no_row_takes_more_positions_than_the_capacity(made):
     lengths = np.array([len(ids) for ids, _ in made])
-    rows, positions = in_rows(lengths, [Beginning.of(*sample) for sample in made], CAPACITY)
+    rows, positions = in_rows(lengths, [beginning_of(*sample) for sample in made], CAPACITY)
     assert sorted(np.concatenate(rows).tolist()) == list(range(len(made)))
     batches = [collate([row_of(row, made)], share_prefixes=True) for row in rows]
     taken = [batch["input_ids"].shape[1] for batch in batches]
@@ -71,7 +71,7 @@ def test_dialogues_of_one_tool_list_become_one_run():
     head = np.arange(1, 101, dtype=np.int32)
     made = [np.concatenate([head, np.full(20, 200 + n, dtype=np.int32)]) for n in range(3)]
     kinds = np.repeat(np.array([0, 3], dtype=np.int8), [110, 10])
-    found = runs([Beginning.of(ids, kinds) for ids in made])
+    found = runs([beginning_of(ids, kinds) for ids in made])
     assert [(run.prefix, run.members) for run in found] == [(100, [0, 1, 2])]
     assert MIN_SHARED < 100
 
@@ -79,6 +79,6 @@ def test_dialogues_of_one_tool_list_become_one_run():
 def test_without_common_beginnings_rows_are_those_of_plain_packing():
     made = [(np.full(60 + n, n, dtype=np.int32), np.ones(60 + n, dtype=np.int8)) for n in range(20)]
     lengths = np.array([len(ids) for ids, _ in made])
-    rows, positions = in_rows(lengths, [Beginning.of(*sample) for sample in made], CAPACITY)
+    rows, positions = in_rows(lengths, [beginning_of(*sample) for sample in made], CAPACITY)
     assert [set(row.tolist()) for row in rows] == [set(row.tolist()) for row in pack(lengths, CAPACITY)]
     assert positions == lengths.sum()
