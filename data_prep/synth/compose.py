@@ -4,8 +4,8 @@
      "meta": {"split", "domain", "domains", "shape", "chain", "template", "parallel_calls", "world"}}
 
 The row is a function of (split, seed, index) and the options alone. The requests give no plan away, the assistant's
-thoughts state it. With SmolLM2's tokenizer a row has about 1,050 tokens (5-95 %: 840-1320), 550 of them the system prompt
-with its tools; an assistant turn has about 100.
+thoughts state it. With SmolLM2's tokenizer a row has about 1,050 tokens (5-95 %: 840-1320), 550 of them the system
+prompt with its tools; an assistant turn has about 100.
 """
 
 from __future__ import annotations
