@@ -4,9 +4,10 @@
     for input_ids, kinds in encoder.encode(dialogue): ...      # kinds: CONTEXT=0 THOUGHT=1 CALL=2 ANSWER=3 STOP=4
     encoder.prompt_ids(dialogue.before(3))                     # what inference sends for the turn at message 3
 
-Three laws hold for every sample, by construction, for any chat template. The ids before a trained turn are what
-inference sends. The trained span is exactly what the model must write, its stop token included. A dialogue that the
-template cannot carry raises RejectedDialogue with a reason that is true of that template.
+Three laws hold for every sample, for any chat template. The ids before a trained turn are what inference sends. The
+trained span is exactly what the model must write, its stop token included. A dialogue that the template cannot carry
+raises RejectedDialogue with a reason that is true of that template. Every finished sample is held to these laws again,
+by data_prep/proofs.py, before it is given out.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import Any, Literal, NamedTuple
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from data_prep import button
+from data_prep import button, proofs
 from data_prep.control_text import ControlText
 from data_prep.dialogue import Dialogue, Message, assistant_turns
-from data_prep.formats import ANSWER, CALL, CONTEXT, KINDS, STOP, THOUGHT, ButtonFormat, PlainFormat
+from data_prep.formats import ANSWER, CALL, CONTEXT, KINDS, STOP, THOUGHT, Adapted, ButtonFormat, PlainFormat
 from data_prep.probe import Lens, Turn, Unaligned, probe, same_turn
+from data_prep.proofs import Claim, Proposal, Skeleton
 from data_prep.rejection import REASONS, RejectedDialogue
 from data_prep.template import Messages, Part, RenderError, Template, UnlocatedPart
 from data_prep.tokens import TextTokens, Tokens
@@ -54,9 +56,17 @@ class Encoded(NamedTuple):
     kinds: list[int]
 
 
-class Span(NamedTuple):
-    """A trained turn: where its text starts in the sample's text, and its parts."""
+class Proven(NamedTuple):
+    """The samples of one dialogue, and the names of the laws (data_prep/proofs.py) that each was proven to hold."""
 
+    samples: list[Encoded]
+    laws: tuple[str, ...]
+
+
+class Span(NamedTuple):
+    """A trained turn: its message's number, where its text starts in the sample's text, and its parts."""
+
+    turn: int
     start: int
     body: str
     stop: str
@@ -68,6 +78,15 @@ class Sample(NamedTuple):
 
     text: str
     spans: list[Span]
+
+
+class Plan(NamedTuple):
+    """How a dialogue becomes samples: as it was given, guarded against forged roles, and as its template takes it."""
+
+    original: Dialogue
+    guarded: Dialogue
+    adapted: Adapted
+    samples: list[Sample]
 
 
 class Encoder:
@@ -112,6 +131,8 @@ class Encoder:
         self._stop_ids = dict(zip(self.formats.stops, self.stop_token_ids, strict=True))
         self._control = ControlText(self.lens.control, results_as_json=self.tool_format == "button")
         self._text = TextTokens(tokenizer, lead=self.formats.stops[0], breaks=control_text == "plain")
+        self._control_ids = frozenset(tokenizer.convert_tokens_to_ids(list(self.lens.control)))
+        self._skeletons: dict[tuple[Any, ...], list[Skeleton]] = {}
 
     # What the model is given
 
@@ -158,17 +179,23 @@ class Encoder:
 
     def encode_batch(self, dialogues: Sequence[Dialogue]) -> list[list[Encoded] | RejectedDialogue]:
         """The samples of many dialogues, tokenized together; a rejected one is its exception, in place."""
-        plans: list[list[Sample] | RejectedDialogue] = [self._plan_or_reject(dialogue) for dialogue in dialogues]
-        texts = [sample.text for plan in plans if not isinstance(plan, RejectedDialogue) for sample in plan]
+        results = self.prove_batch(dialogues)
+        return [result if isinstance(result, RejectedDialogue) else result.samples for result in results]
+
+    def prove_batch(self, dialogues: Sequence[Dialogue]) -> list[Proven | RejectedDialogue]:
+        """`encode_batch`, with the laws that were proven on each dialogue's finished samples."""
+        plans: list[Plan | RejectedDialogue] = [self._plan_or_reject(dialogue) for dialogue in dialogues]
+        texts = [sample.text for plan in plans if not isinstance(plan, RejectedDialogue) for sample in plan.samples]
         encodings = iter(self._text.encode(texts))
-        results: list[list[Encoded] | RejectedDialogue] = []
+        results: list[Proven | RejectedDialogue] = []
         for plan in plans:
             if isinstance(plan, RejectedDialogue):
                 results.append(plan)
                 continue
-            pairs = [(sample, next(encodings)) for sample in plan]
+            pairs = [(sample, next(encodings)) for sample in plan.samples]
             try:
-                results.append([encoded for sample, encoding in pairs for encoded in self._assemble(sample, encoding)])
+                made = [proposal for number, pair in enumerate(pairs) for proposal in self._assemble(number, *pair)]
+                results.append(self._proven(plan, made))
             except RejectedDialogue as rejected:
                 results.append(rejected)
         return results
@@ -177,14 +204,14 @@ class Encoder:
         """The first piece of the dialogue's text that is a control token's, or None."""
         return self._control.found_in(dialogue)
 
-    def _plan_or_reject(self, dialogue: Dialogue) -> list[Sample] | RejectedDialogue:
+    def _plan_or_reject(self, dialogue: Dialogue) -> Plan | RejectedDialogue:
         try:
             return self._plan(dialogue)
         except RejectedDialogue as rejected:
             return rejected
 
-    def _plan(self, dialogue: Dialogue) -> list[Sample]:
-        """Cut a dialogue into the texts of its samples, and prove each trained turn on the text."""
+    def _plan(self, dialogue: Dialogue) -> Plan:
+        """Cut a dialogue into the texts of its samples."""
         trained = assistant_turns(dialogue, trained_only=True)
         if not trained:
             raise RejectedDialogue("no_trained_turn", "no assistant turn of this dialogue is trained")
@@ -197,9 +224,8 @@ class Encoder:
             place = adapted.turn_at[index]
             turn = self._turn(adapted.messages[:place], adapted.messages[place], adapted.tools)
             parts = self._parts(dialogue, dialogue.messages[index], turn)
-            self._prove(original, original.messages[index], self._text.unbroken(turn.body))
             start = len(turn.prompt)
-            span = Span(start, turn.body, turn.stop, parts)
+            span = Span(index, start, turn.body, turn.stop, parts)
             if full.startswith(turn.prompt) and full.startswith(turn.body + turn.stop, start):
                 shared.append(span)
             else:
@@ -208,7 +234,7 @@ class Encoder:
             raise RejectedDialogue(
                 "history_rewritten", f"{len(own)} of {len(trained)} turns are rendered otherwise later"
             )
-        return [*own, Sample(full, shared)] if shared else own
+        return Plan(original, dialogue, adapted, [*own, Sample(full, shared)] if shared else own)
 
     def _guarded(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue after the checks that make forging roles impossible, its control text broken up if so asked."""
@@ -225,7 +251,7 @@ class Encoder:
     def _parts(self, dialogue: Dialogue, message: Message, turn: Turn) -> list[Part]:
         """Where the parts of a rendered turn are."""
         try:
-            if isinstance(self.format, ButtonFormat) and button.uses_button_prompt(dialogue):
+            if isinstance(self.format, ButtonFormat) and self._in_button(dialogue):
                 return self.format.button_parts(turn.body, message)
             return self.format.parts(turn.body, message)
         except UnlocatedPart as error:
@@ -234,17 +260,8 @@ class Encoder:
                 "template_drops_thought" if dropped else "template_alters_text", str(error)
             ) from error
 
-    def _prove(self, dialogue: Dialogue, message: Message, body: str) -> None:
-        """Refuse a turn whose text does not read back to its message."""
-        in_button = isinstance(self.format, ButtonFormat) and button.uses_button_prompt(dialogue)
-        try:
-            read = self._parse(body, has_tools=in_button or bool(dialogue.tools))
-        except button.TurnParseError as error:
-            raise RejectedDialogue("not_parsed_back", f"{error.code}: {error.message}") from error
-        wanted = self.format.as_parsed(message, in_button)
-        if not same_turn(read, wanted):
-            code = "template_drops_call" if len(read.tool_calls) < len(wanted.tool_calls) else "not_parsed_back"
-            raise RejectedDialogue(code, f"the turn reads back otherwise: {body[:80]!r}")
+    def _in_button(self, dialogue: Dialogue) -> bool:
+        return self.tool_format == "button" and button.uses_button_prompt(dialogue)
 
     def _parse(self, text: str, has_tools: bool) -> Message:
         if not has_tools:
@@ -279,31 +296,31 @@ class Encoder:
 
     # Tokens
 
-    def _assemble(self, sample: Sample, encoding: Tokens) -> list[Encoded]:
+    def _assemble(self, number: int, sample: Sample, encoding: Tokens) -> list[Proposal]:
         """Kinds for the turns that stand in the tokenized text as they stand alone; the others become own samples."""
-        whole = Encoded(encoding.ids, [CONTEXT] * len(encoding.ids))
-        own: list[Encoded] = []
-        shared = 0
-        for span in sample.spans:
+        whole = Proposal(encoding.ids, [CONTEXT] * len(encoding.ids), [], number)
+        own: list[Proposal] = []
+        for place, span in enumerate(sample.spans):
             first = bisect_left(encoding.starts, span.start)
             if self._text.prompt_is_prefix(sample.text, encoding, first, span.start):
-                self._fill(whole, encoding, first, span)
-                shared += 1
+                self._fill(whole.kinds, encoding, first, span)
+                whole.claims.append(Claim(span.turn, first, span.body))
             else:  # a token merges across the prompt's border
-                own.append(self._own(sample.text[: span.start], span))
+                own.append(self._own(sample.text[: span.start], span, number, place))
         if own and self.history == "error":
             raise RejectedDialogue("history_rewritten", "a token merges across the border of prompt and turn")
-        return [*own, whole] if shared else own
+        return [*own, whole] if whole.claims else own
 
-    def _own(self, prompt: str, span: Span) -> Encoded:
+    def _own(self, prompt: str, span: Span, number: int, place: int) -> Proposal:
         """A sample of one turn: the prompt's ids, then the turn tokenized apart from it."""
         prompt_ids = self._text.ids(prompt)
         turn = self._text.continuation(span.body + span.stop)
-        made = Encoded(turn.ids, [CONTEXT] * len(turn.ids))
-        self._fill(made, turn, 0, span._replace(start=0))
-        return Encoded(prompt_ids + made.input_ids, [CONTEXT] * len(prompt_ids) + made.kinds)
+        kinds = [CONTEXT] * len(turn.ids)
+        self._fill(kinds, turn, 0, span._replace(start=0))
+        claims = [Claim(span.turn, len(prompt_ids), span.body)]
+        return Proposal(prompt_ids + turn.ids, [CONTEXT] * len(prompt_ids) + kinds, claims, number, cut=place)
 
-    def _fill(self, sample: Encoded, tokens: Tokens, first: int, span: Span) -> None:
+    def _fill(self, kinds: list[int], tokens: Tokens, first: int, span: Span) -> None:
         """Write the kinds of one turn: a token that touches two parts takes the later one."""
         end_char = span.start + len(span.body)
         stop_id = self._stop_ids[span.stop]
@@ -315,14 +332,81 @@ class Encoder:
         previous = first
         for kind, boundary in _boundaries(span):
             at = max(previous, bisect_right(tokens.ends, span.start + boundary, first, stop)) if boundary else first
-            sample.kinds[at:stop] = [kind] * (stop - at)
+            kinds[at:stop] = [kind] * (stop - at)
             previous = at
-        sample.kinds[stop] = STOP
-        misread = self._text.misread(tokens.ids[first:stop], span.body)
-        if misread is not None:
-            raise RejectedDialogue(
-                "unencodable_text", f"the turn's tokens read {misread[:80]!r}: characters are missing"
-            )
+        kinds[stop] = STOP
+
+    # Proofs of the finished samples, from their ids and kinds
+
+    def _proven(self, plan: Plan, made: list[Proposal]) -> Proven:
+        """The samples and the laws they were proven to hold. Raises RejectedDialogue, its code the law that fails."""
+        in_button = self._in_button(plan.original)
+        laws = ["prompt_as_inferred", "turns_exact", "only_turns_trained", "parsed_back", "control_from_template"]
+        proofs.every_turn_once(plan.original, made)
+        if proofs.results_in_call_order(plan.guarded, plan.adapted, in_button):
+            laws.append("results_in_call_order")
+        for sample in made:
+            spans = [proofs.turn_span(sample, claim, self.stop_token_ids) for claim in sample.claims]
+            proofs.only_turns_trained(sample, spans)
+            for claim, span in zip(sample.claims, spans, strict=True):
+                message = plan.original.messages[claim.turn]
+                proofs.call_is_marked(sample, span, claim, message)
+                self._prove_read_back(plan.original, message, claim, sample.input_ids[slice(*span)])
+        self._prove_control(plan.original, made)
+        if any(plan.original.messages[claim.turn].tool_calls for sample in made for claim in sample.claims):
+            laws.append("calls_parsed_back")
+        return Proven([Encoded(sample.input_ids, sample.kinds) for sample in made], tuple(laws))
+
+    def _prove_read_back(self, dialogue: Dialogue, message: Message, claim: Claim, ids: list[int]) -> None:
+        """Refuse a turn whose ids do not say its text, or do not read back to its message."""
+        said, body = self._text.decode(ids), self._text.unbroken(claim.body)
+        if said != body and self._text.normal(said) != self._text.normal(body):
+            alone = self._text.decode(self._text.continuation(claim.body).ids)
+            if self._text.normal(alone) == self._text.normal(body):
+                raise proofs.unproven("turns_exact", claim.turn, f"the trained ids say {said[:80]!r}")
+            raise RejectedDialogue("unencodable_text", f"the turn's tokens read {said[:80]!r}: characters are missing")
+        in_button = self._in_button(dialogue)
+        wanted = self.format.as_parsed(message, in_button)
+        try:
+            read = [self._parse(text, in_button or bool(dialogue.tools)) for text in dict.fromkeys((body, said))]
+        except button.TurnParseError as error:
+            raise RejectedDialogue("not_parsed_back", f"{error.code}: {error.message}") from error
+        lost = said != body and not proofs.same_but_for(self._text.normal, read[-1], wanted)
+        if lost or not same_turn(read[0], wanted):
+            code = "template_drops_call" if len(read[0].tool_calls) < len(wanted.tool_calls) else "not_parsed_back"
+            raise RejectedDialogue(code, f"the turn reads back otherwise: {body[:80]!r}")
+
+    def _prove_control(self, dialogue: Dialogue, made: list[Proposal]) -> None:
+        """Refuse samples whose control ids are others than the same dialogue has with harmless words for its data."""
+        found = [[token for token in sample.input_ids if token in self._control_ids] for sample in made]
+        for whole in (False, True):  # the skeleton of its shape decides nearly always; else one of its own
+            bare = self._skeletons_of(dialogue, whole)
+            if found == [proofs.control_of(sample, bare) for sample in made]:
+                return
+        raise proofs.unproven("control_from_template", None, "control tokens stand where the template writes none")
+
+    def _skeletons_of(self, dialogue: Dialogue, whole: bool) -> list[Skeleton]:
+        """The control ids of each text of the dialogue without its data; none where the template refuses that."""
+        shape = proofs.shape(dialogue)
+        if whole or shape not in self._skeletons:
+            try:
+                samples = self._plan(proofs.skeleton(dialogue, whole)).samples
+            except RejectedDialogue:
+                samples = []
+            tokens = self._text.encode([sample.text for sample in samples])
+            made = [self._skeleton(sample, encoding) for sample, encoding in zip(samples, tokens, strict=True)]
+            if whole:
+                return made
+            if len(self._skeletons) >= proofs.SHAPES_KEPT:
+                self._skeletons.clear()
+            self._skeletons[shape] = made
+        return self._skeletons[shape]
+
+    def _skeleton(self, sample: Sample, tokens: Tokens) -> Skeleton:
+        control = [place for place, token in enumerate(tokens.ids) if token in self._control_ids]
+        starts = [tokens.starts[place] for place in control]
+        ends = [span.start + len(span.body) + len(span.stop) for span in sample.spans]
+        return Skeleton([tokens.ids[place] for place in control], [bisect_left(starts, end) for end in ends])
 
 
 def _boundaries(span: Span) -> list[tuple[int, int]]:

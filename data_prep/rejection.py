@@ -19,6 +19,12 @@ REASONS = {
     "history_rewritten": "the template renders an earlier turn otherwise once others follow (history: error)",
     "no_trained_turn": "no assistant turn is trained",
     "unencodable_text": "the tokenizer has no tokens for some character of a trained turn",
+    # named after the law of data_prep/proofs.py that the finished sample failed
+    "prompt_as_inferred": "unproven: the ids before a trained turn are those that inference sends",
+    "turns_exact": "unproven: a trained turn reads as the template writes it and ends in its trained stop token",
+    "only_turns_trained": "unproven: every trained turn is in one sample, and nothing beside them is trained",
+    "results_in_call_order": "unproven: results of parallel calls stand in the order of the calls",
+    "control_from_template": "unproven: the template alone writes the control tokens of the sample",
 }
 
 

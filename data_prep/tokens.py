@@ -85,18 +85,10 @@ class TextTokens:
         text = self.tokenizer.decode([self.lead_id, *ids], clean_up_tokenization_spaces=False)
         return text.removeprefix(self.lead)
 
-    def misread(self, ids: list[int], text: str) -> str | None:
-        """What the ids say where it is not the text: some tokenizers drop what they have no token for; else None."""
-        read = self.decode(ids)
-        if read == text:
-            return None
-        # Qwen composes accents, Gemma writes a space as another mark, and some decoders trim.
+    def normal(self, text: str) -> str:
+        """What of a text survives any tokenizer: Qwen composes accents, Gemma writes a space otherwise, some trim."""
         normalizer = self.tokenizer.backend_tokenizer.normalizer
-        normal = [
-            "".join((normalizer.normalize_str(said) if normalizer else said).split())
-            for said in (read, self.unbroken(text))
-        ]
-        return None if normal[0] == normal[1] else read
+        return "".join((normalizer.normalize_str(text) if normalizer else text).split())
 
 
 def _tokens(encoding: Encoding) -> Tokens:
