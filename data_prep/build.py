@@ -22,12 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
+from data_prep.contamination import evaluation_files
 from data_prep.encode import Encoder, load_encoder
 from data_prep.fit import Encoding, encode_all, loaded
 from data_prep.pack import pack
 from data_prep.prefixes import beginning_of, in_rows
+from data_prep.quality import Quality, QualityReport
 from data_prep.quarantine import Quarantine, TooManyRejected
-from data_prep.report import BuildReport, draw_lengths, read_report, report_split, write_report
+from data_prep.proofs import LAWS
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
 from data_prep.samples import StoredSamples, write_index, write_split
 from recipes import Recipe, load_recipe
@@ -35,7 +37,7 @@ from recipes import Recipe, load_recipe
 WAIT_TIMEOUT_S = 4 * 3600.0
 # The recipe's fields that decide the samples; everything about the encoder is in its facts and its tokenizer.
 DATA_FIELDS = (
-    "train_data", "held_out_data", "held_out_share", "group_by", "seed",
+    "train_data", "held_out_data", "held_out_share", "deduplicate", "decontaminate", "group_by", "seed",
     "train_on", "max_length", "over_length", "max_rejected", "packing", "share_prefixes",
 )  # fmt: skip
 
@@ -46,7 +48,8 @@ def build(
     """Build the recipe's data set in `out`, or find it there unchanged; returns its report.
 
     `encoder` is the recipe's own where None. Nothing stands in `out` before all of it does. Raises BuildError (an `out`
-    in use, a full disk, nothing to train on), ReadError, WrongSourceError, SplitError, MixtureError, TooManyRejected.
+    in use, a full disk, nothing to train on), ReadError, WrongSourceError, EvaluationSetError, SplitError,
+    MixtureError, TooManyRejected.
     """
     started = time.monotonic()
     log = _silent if quiet else _print
@@ -105,11 +108,13 @@ def build_key(recipe: Recipe, encoder: Encoder) -> tuple[str, dict[str, str]]:
     """(key, its parts by name): hashes of all that decides the samples, so that equal keys mean equal bytes."""
     data = {field: recipe.model_dump(mode="json")[field] for field in DATA_FIELDS}
     inputs = [path for entry in (*recipe.train_data, *(recipe.held_out_data or ())) for path in entry.path]
+    evaluation_sets = evaluation_files(recipe.decontaminate)
     code = Path(__file__).parent
-    packages = ("numpy", "pyarrow", "datasets", "tokenizers", "transformers")
+    packages = ("numpy", "pyarrow", "datasets", "tokenizers", "transformers", "rensa")
     parts = {
         "recipe": _sha256(json.dumps(data, sort_keys=True)),
         "input files": _sha256(json.dumps({path: _content_of(path) for path in inputs}, sort_keys=True)),
+        "evaluation sets": _sha256(json.dumps([sha256_of_files(files) for files in evaluation_sets.values()])),
         "encoder": _sha256(json.dumps(encoder.facts(), sort_keys=True)),
         "tokenizer": _sha256(encoder.tokenizer.backend_tokenizer.to_str()),
         "code": sha256_of_files(sorted([*code.glob("*.py"), *code.glob("sources/*.py")])),
@@ -139,7 +144,8 @@ def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir
     try:
         quarantine = BuildQuarantine(folder / "quarantine.jsonl")
         with quarantine:
-            drawn = read_all(recipe, rows, quarantine, names)
+            quality = Quality(recipe, quarantine)
+            drawn = read_all(recipe, rows, quarantine, quality, names)
             selection = select(recipe, rows, drawn, names)
             encoding = Encoding(recipe, encoder, quarantine)
             stored = encode_all(work, rows, selection, encoding, folder / "held_out.jsonl")
@@ -154,7 +160,9 @@ def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir
         write_split(folder / name, stored, parts, rows.ids, rows.sources, recipe.train_on, f"{key[:32]}-{name}")
     write_index(folder, ["train", "held_out"])
     _write_train_ids(folder / "train_ids.json", rows, np.unique(stored.rows[train]))
-    report = _report(recipe, encoding, rows, names, drawn.size, stored, train, held_out, len(bins), positions)
+    report = _report(
+        recipe, encoding, quality.report(), rows, names, drawn.size, stored, train, held_out, len(bins), positions
+    )
     write_report(folder, report)
     draw_lengths(folder / "lengths.png", stored.lengths[train], stored.lengths[held_out], recipe.max_length)
     for file in work.iterdir():
@@ -194,6 +202,7 @@ def _write_train_ids(path: Path, rows: Rows, numbers: NDArray[np.int64]) -> None
 def _report(
     recipe: Recipe,
     encoding: Encoding,
+    quality: QualityReport,
     rows: Rows,
     names: list[str],
     drawn: int,
@@ -222,13 +231,22 @@ def _report(
         train_on=recipe.train_on,
         seed=recipe.seed,
         encoder=encoding.encoder.facts(),
+        quality=quality,
         train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, filled),
         held_out=report_split(stored, held_out, held_out.size, rows.parts, names, recipe.train_on, None),
+        laws=_laws(encoding, used),
+        samples_per_dialogue=samples_per_dialogue(stored.rows),
         notes=(
             *_notes(recipe, encoding, drawn, quarantine.kept - used),
             *_saved_by_sharing(int(stored.lengths[train].sum()), positions),
         ),
     )
+
+
+def _laws(encoding: Encoding, written: int) -> dict[str, int]:
+    """On how many rows each law was proven; labels were, when the `written` rows were."""
+    proven = {**encoding.laws, "labels_follow_kinds": written}
+    return {law: proven.get(law, 0) for law in LAWS}
 
 
 def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> Iterator[str]:
@@ -238,6 +256,10 @@ def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> It
                f"{encoding.truncated_dialogues:,} dialogues")  # fmt: skip
     if encoding.untrained_samples:
         yield f"{encoding.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
+    rewritten = encoding.kept_samples - encoding.laws["prompt_as_inferred"]
+    if rewritten:
+        yield (f"history: as_inferred; the template renders earlier turns otherwise later, so "
+               f"{encoding.laws['prompt_as_inferred']:,} dialogues became {encoding.kept_samples:,} samples")  # fmt: skip
     if encoding.control_text_dialogues:
         yield f"{encoding.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
     if not_drawn:

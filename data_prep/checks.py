@@ -62,6 +62,10 @@ REASONS: dict[str, str] = {
     "too_deep": "JSON nested too deeply to be read",
     "over_long": "more characters than allowed",
     "duplicate_id": "another row has the same id",
+    # good rows that a recipe sets aside (data_prep/quality.py)
+    "duplicate": "an earlier row has the same messages and tools",
+    "near_duplicate": "an earlier row has nearly the same text",
+    "contaminated": "the row holds text of an evaluation set",
 }
 
 

@@ -19,6 +19,9 @@ from data_prep.outfile import OutFile
 from data_prep.readers import RawRow, ReadError, Unreadable, read_rows, stem_of
 from data_prep.sources import SOURCES, WrongSourceError, likely_sources
 
+# Rejected because the recipe does not want them twice or at all; nothing is wrong with the rows or their reading.
+SET_ASIDE = ("duplicate", "near_duplicate", "contaminated")
+
 
 class TooManyRejected(ValueError):
     """More rows were rejected than the caller allows."""
@@ -77,10 +80,11 @@ class Quarantine:
         self.add(file, row, code, message, dialogue.to_dict())
 
     def check(self, max_rejected: float) -> None:
-        """Raise TooManyRejected where the share of rejected rows is over `max_rejected` (0 to 1)."""
-        if self.read and self.rejected / self.read > max_rejected:
+        """Raise TooManyRejected where the share of bad rows is over `max_rejected` (0 to 1); SET_ASIDE are not bad."""
+        bad = self.rejected - sum(self.by_reason[code] for code in SET_ASIDE)
+        if self.read and bad / self.read > max_rejected:
             raise TooManyRejected(
-                f"{self.rejected:,} of {self.read:,} rows rejected ({self.rejected / self.read:.1%}), "
+                f"{bad:,} of {self.read:,} rows rejected ({bad / self.read:.1%}), "
                 f"at most {max_rejected:.1%} allowed: {self.reasons()}; "
                 f"fix the rows{f' listed in {self.path}' if self.path else ''} or allow more with max_rejected"
             )

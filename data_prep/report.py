@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.encode import KINDS
+from data_prep.quality import QualityReport
+from data_prep.proofs import LAWS
 from data_prep.samples import StoredSamples, trained_tokens
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)
@@ -48,7 +50,11 @@ class SplitReport(msgspec.Struct, frozen=True):
 
 
 class BuildReport(msgspec.Struct, frozen=True):
-    """The counts of a build; `read` = `kept` + `rejected`, and `kept` = used in a split + `not_drawn`."""
+    """The counts of a build; `read` = `kept` + `rejected`, and `kept` = used in a split + `not_drawn`.
+
+    `laws` says on how many kept rows each law of data_prep/proofs.py was checked and holds (a row that fails one is in
+    the quarantine, under the law's name); `samples_per_dialogue` how many rows became one sample, how many two, ...
+    """
 
     name: str
     read: int
@@ -65,8 +71,11 @@ class BuildReport(msgspec.Struct, frozen=True):
     train_on: tuple[str, ...]
     seed: int
     encoder: dict[str, Any]
+    quality: QualityReport
     train: SplitReport
     held_out: SplitReport
+    laws: dict[str, int]
+    samples_per_dialogue: dict[str, int]
     notes: tuple[str, ...] = ()
 
     def line(self) -> str:
@@ -111,6 +120,12 @@ def report_split(
     )
 
 
+def samples_per_dialogue(rows: NDArray[np.int64]) -> dict[str, int]:
+    """How many dialogues became 1, 2, ... samples, from each sample's dialogue."""
+    counts = np.unique(np.unique(rows, return_counts=True)[1], return_counts=True)
+    return {str(samples): int(dialogues) for samples, dialogues in zip(*counts, strict=True)}
+
+
 def _percentiles(lengths: NDArray[np.int64]) -> dict[str, int]:
     if not lengths.size:
         return {}
@@ -148,7 +163,8 @@ def read_report(folder: Path) -> BuildReport:
 
 def summary(report: BuildReport) -> str:
     """The build as Markdown."""
-    lines = [f"# {report.name}", "", report.line(), ""]
+    lines = [f"# {report.name}", "", report.line(), "", report.quality.line(), ""]
+    lines += [f"- {example}" for example in report.quality.examples] + ([""] if report.quality.examples else [])
     lines += [f"- {note}" for note in report.notes] + ([""] if report.notes else [])
     lines += _table(
         ["", "train", "held_out"],
@@ -188,6 +204,8 @@ def summary(report: BuildReport) -> str:
             for name in dict.fromkeys([*train, *held_out])
         ],
     )
+    lines += ["## Laws proven on every row", ""]
+    lines += _table(["law", "rows", ""], [[law, f"{rows:,}", LAWS[law]] for law, rows in report.laws.items()])
     lines += ["## Rejected rows", ""]
     lines += [f"read {report.read:,} = kept {report.kept:,} + rejected {report.rejected:,} (quarantine.jsonl)", ""]
     lines += _table(["reason", "rows"], [[code, f"{count:,}"] for code, count in report.rejected_by_reason.items()])

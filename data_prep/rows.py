@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from data_prep.dialogue import Dialogue, content_hash
 from data_prep.mixture import MixtureError, draw_samples, mix
 from data_prep.progress import progress
+from data_prep.quality import Quality
 from data_prep.quarantine import Quarantine, iter_dialogues
 from data_prep.split import Grouper, check_overlap, split_held_out
 from recipes import DataSource, Recipe
@@ -38,13 +39,13 @@ class Rows:
         self.hashes: list[str] = []
         self.sources: list[str] = []
 
-    def add(self, dialogue: Dialogue, part: int) -> None:
-        """Append the next dialogue."""
+    def add(self, dialogue: Dialogue, part: int, digest: str) -> None:
+        """Append the next dialogue; `digest` is its content hash."""
         self._starts.append(self._file.tell())
         pickle.dump(dialogue, self._file, protocol=pickle.HIGHEST_PROTOCOL)
         self._parts.append(part)
         self.ids.append(dialogue.id)
-        self.hashes.append(content_hash(dialogue))
+        self.hashes.append(digest)
         self.sources.append(sys.intern(dialogue.source))
 
     def read(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, Dialogue]]:
@@ -92,8 +93,13 @@ def part_names(recipe: Recipe) -> list[str]:
     ]
 
 
-def read_all(recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, names: Sequence[str]) -> NDArray[np.int64]:
-    """Read every entry into `rows`; the numbers of the rows drawn by `samples`, ascending. Raises as `build` does."""
+def read_all(
+    recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, quality: Quality, names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Read what `quality` admits of every entry into `rows`; the numbers of the rows drawn by `samples`, ascending.
+
+    Raises as `build` does.
+    """
     entries = (*recipe.train_data, *(recipe.held_out_data or ()))
     _refuse_read_twice(recipe.train_data)
     _refuse_mixing_held_out(recipe.held_out_data or ())
@@ -103,10 +109,13 @@ def read_all(recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, names: Seq
             first = len(rows.ids)
             if part == len(recipe.train_data):
                 quarantine.train_ids = frozenset(rows.ids)
+                quality.begin_held_out()
             for path in entry.path:
                 name = f"{path}@{entry.revision}" if entry.revision and not Path(path).exists() else path
                 for dialogue in iter_dialogues(entry.source, [name], quarantine, split=entry.split):
-                    rows.add(dialogue, part)
+                    digest = content_hash(dialogue)
+                    if quality.admits(dialogue, digest):
+                        rows.add(dialogue, part, digest)
                     step()
             drawn.append(first + draw_samples(len(rows.ids) - first, entry.samples, names[part], recipe.seed, part))
     return np.concatenate(drawn)

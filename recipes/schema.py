@@ -114,6 +114,12 @@ class Recipe(Frozen):
     held_out_share: Float | None = Field(
         None, ge=0, lt=1, description="Share of the training data's groups to hold out instead; 0 holds out nothing."
     )
+    deduplicate: Literal["none", "exact", "near"] = Field(
+        "exact", description="What repeats an earlier dialogue is set aside: equals (exact), or similar too (near)."
+    )
+    decontaminate: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Evaluation sets whose text is not trained on: gsm8k, mathchat (as downloaded), or files."
+    )
     group_by: Literal["auto", "tools", "content", "id"] = Field(
         "auto", description="What may not be on both sides of that split; auto is tools where there are any."
     )
@@ -189,6 +195,8 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
         )
     if recipe.held_out_share == 0 and recipe.eval_steps is not None:
         problems.append("eval_steps: nothing is held out (held_out_share: 0); set eval_steps: null")
+    for repeated in sorted({name for name in recipe.decontaminate if recipe.decontaminate.count(name) > 1}):
+        problems.append(f"decontaminate: {repeated!r} is listed twice; list each set once")
     for repeated in sorted({part for part in recipe.train_on if recipe.train_on.count(part) > 1}):
         problems.append(f"train_on: {repeated!r} is listed twice; list each part once")
     for field, sources in (("train_data", recipe.train_data), ("held_out_data", recipe.held_out_data or ())):

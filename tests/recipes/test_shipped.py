@@ -99,6 +99,14 @@ def test_benchmark_data_is_never_a_training_source(path: Path) -> None:
             assert not hits, f"{path} trains on {file}, which is benchmark data ({hits})"
 
 
+def test_every_recipe_but_the_offline_ones_is_compared_with_the_papers_benchmarks(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.deduplicate == "exact"
+    assert recipe.decontaminate == (() if path.parent.name == "quickstart" else ("gsm8k", "mathchat"))
+    [*downloads] = [shlex.split(command) for command in commands(path) if " download " in command]
+    assert set(recipe.decontaminate) <= {name for words in downloads for name in words}, "the header fetches them"
+
+
 def test_a_launch_file_fits_what_the_recipe_trains(path: Path) -> None:
     recipe = load_recipe(path)
     [launch] = [command for command in commands(path) if command.startswith("accelerate ")]
@@ -113,8 +121,8 @@ def shared(recipe: Recipe, fields: tuple[str, ...]) -> dict[str, object]:
 
 def test_recipes_that_differ_in_method_or_model_share_data_and_masking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    fields = ("train_data", "held_out_share", "group_by", "train_on", "max_length", "over_length", "packing", "seed",
-              "tool_format", "history", "control_text")  # fmt: skip
+    fields = ("train_data", "held_out_share", "deduplicate", "decontaminate", "group_by", "train_on", "max_length",
+              "over_length", "packing", "seed", "tool_format", "history", "control_text")  # fmt: skip
     for folder in ("button", "mathchat"):
         found = [shared(load_recipe(path), fields) for path in RECIPES if path.parent.name == folder]
         assert all(values == found[0] for values in found)
