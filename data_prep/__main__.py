@@ -1,4 +1,4 @@
-"""python -m data_prep COMMAND ...: download, convert, check, build, preview, synth; COMMAND --help says more."""
+"""python -m data_prep COMMAND ...: download, convert, check, build, preview, template, synth; see COMMAND --help."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("data_prep.cli.check:main", "read and check raw rows, report what would be rejected"),
     "build": ("data_prep.build:main", "a recipe's data to encoded samples"),
     "preview": ("data_prep.preview:main", "dialogues with each token coloured by its kind"),
+    "template": ("data_prep.template_doctor:main", "what a chat template carries, loses and needs, with evidence"),
     "synth": ("data_prep.synth.cli:main", "make BUTTON or MathChat dialogues"),
 }
 

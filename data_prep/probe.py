@@ -242,7 +242,7 @@ def _probe_button(lens: Lens, base: Adaptations, markup: Markup) -> tuple[Button
     """BUTTON's text needs only system, user, assistant and something that carries tool results."""
     for as_user in (False, True):
         made = ButtonFormat(base._replace(results_as_user=as_user), markup)
-        dialogue = _probe_dialogue(thought=True)
+        dialogue = probe_dialogue(thought=True)
         rows, _, at = made.adapt(dialogue)
         try:
             turns = [lens.turn(rows[: at[i]], rows[at[i]], None) for i in at]
@@ -263,7 +263,7 @@ RICH_ARGUMENTS: dict[str, Any] = {
 }
 
 
-def _probe_dialogue(
+def probe_dialogue(
     thought: bool, parallel: bool = False, arguments: dict[str, Any] | None = None, thinking: str | None = None
 ) -> Dialogue:
     """user, call turn, results, answer; with sentinels in every field."""
@@ -311,7 +311,7 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
     """Render calls in every constellation and read them back; sets `made.syntax`. Raises Lossy."""
     turns: dict[tuple[bool, bool], list[Turn]] = {}
     for thought, parallel in itertools.product((False, True), repeat=2):
-        turns[thought, parallel] = _turns(lens, made, _probe_dialogue(thought, parallel))
+        turns[thought, parallel] = _turns(lens, made, probe_dialogue(thought, parallel))
     prompt = turns[False, False][0].prompt
     if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
         raise Lossy(1, "template_drops_tools", "the template drops the tool list or parts of it")
@@ -333,11 +333,11 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
         if t.RESULT not in after or (parallel and not -1 < after.rfind(t.RESULT) < after.rfind(t.RESULT_2)):
             raise Lossy(6, "template_drops_results", "the template drops tool results or changes their order")
     if made.adaptations.thinking_key:
-        answer = _turns(lens, made, _probe_dialogue(thought=True, thinking=t.THINKING))[1]
+        answer = _turns(lens, made, probe_dialogue(thought=True, thinking=t.THINKING))[1]
         if t.THINKING not in answer.body:
             raise Lossy(6, "template_drops_thought", "the template drops the thinking of an answer after tool results")
     rich = [
-        _probe_dialogue(thought, parallel, RICH_ARGUMENTS)
+        probe_dialogue(thought, parallel, RICH_ARGUMENTS)
         for thought, parallel in itertools.product((False, True), repeat=2)
     ]
     for dialogue in rich:
