@@ -8,6 +8,8 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
+# Some images set it: each of the many processes below would then compile all of torch's modules anew, 15 s of each.
+unexport PYTHONDONTWRITEBYTECODE
 # When make began, set-up included: the demo makes as many dialogues as the time left allows.
 STARTED := $(shell date +%s)
 # The first Python that is new enough; `make setup PYTHON=/path/to/python` chooses another.

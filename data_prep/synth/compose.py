@@ -54,7 +54,7 @@ class Listing(NamedTuple):
 
     tools: dict[str, dict[str, Any]]  # definitions by name, in the order listed
     parallel: bool
-    plans: list[tuple[Plan, str]]  # with their shapes; the one the tools were listed for comes first
+    plans: list[tuple[Plan, str]]  # with their shapes: first the one the tools were listed for, then those unlike it
 
 
 def make_row(
@@ -70,14 +70,16 @@ def make_row(
     """One exported row of `user_turns` requests, each of 2 to `max_calls` calls.
 
     It lists 4 to `max_tools` tools, or one more than its first plan uses. `simple`, for small models, leaves parameters
-    undescribed and takes the tools that are not needed from other domains. Each `rows_per_list` rows in a row share
-    their list, as the dialogues of one application do. Raises ToolError if no attempt at this index could be executed
+    undescribed, goes through the domains in turn, and fills a list with what requests of other domains need. Each
+    `rows_per_list` rows in a row share their list, as the dialogues of one application do, and take turns between the
+    requests that it allows. Raises ToolError if no attempt at this index could be executed
     (a fault of a domain file).
     """
     row_id = f"synth-button-{split}-{seed}-{index}"
     rng = Random(f"{seed}/{split}/{index}")
     number, place = divmod(index, rows_per_list)
-    listing = _draw_listing(Random(f"{seed}/{split}/list/{number}"), split, max_calls, max_tools, simple)
+    rng_of_list = Random(f"{seed}/{split}/list/{number}")
+    listing = _draw_listing(rng_of_list, split, number if simple else None, max_calls, max_tools)
     for attempt in range(ATTEMPTS):
         drawn = [listing.plans[(place + attempt) % len(listing.plans)]]
         drawn += [rng.choice(listing.plans) for _ in range(user_turns - 1)]
@@ -91,20 +93,28 @@ def make_row(
     raise ToolError(f"row {index} of {split}, seed {seed}: {ATTEMPTS} attempts failed, the last with: {failure}")
 
 
-def _draw_listing(rng: Random, split: str, max_calls: int, max_tools: int, simple: bool) -> Listing:
-    first = _draw_plan(rng, split, max_calls)
-    tools = _list_tools(rng, split, first[0].steps, max_tools, near_share=0.0 if simple else NEAR_SHARE)
+def _draw_listing(rng: Random, split: str, number: int | None, max_calls: int, max_tools: int) -> Listing:
+    """A list of tools; with its `number` a simple one, and these go through the domains in turn: few cover them all."""
+    simple = number is not None
+    first = _draw_plan(rng, split, max_calls, number)
+    needed = _with_other_plans(rng, split, first[0], max_calls, max_tools) if simple else first[0].steps
+    fewest = min(max_tools, rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0])
+    fewest = max(fewest, len(set(first[0].steps)) + 1)
+    tools = _list_tools(rng, split, needed, fewest, near_share=0.0 if simple else NEAR_SHARE)
     others = [found for found in _plans_within(split, tools, max_calls) if found != first]
     rng.shuffle(others)
+    others.sort(key=lambda found: not set(found[0].steps).isdisjoint(first[0].steps))
     definitions = {name: FUNCTIONS[name].tool(terse=simple) for name in tools}
     return Listing(definitions, rng.random() < PARALLEL_ON_SHARE, [first, *others])
 
 
-def _draw_plan(rng: Random, split: str, max_calls: int) -> tuple[Plan, str]:
+def _draw_plan(rng: Random, split: str, max_calls: int, number: int | None = None) -> tuple[Plan, str]:
     by_shape = plans(split)
     shapes = [shape for shape in SHAPES if by_shape[shape] and int(shape.split("-")[1]) <= max_calls]
     shape = rng.choices(shapes, [SHAPES[shape] for shape in shapes])[0]
     by_domain = by_shape[shape]
+    if number is not None:
+        return rng.choice(list(by_domain.values())[number % len(by_domain)]), shape
     weights = [min(len(found), PLANS_PER_DOMAIN) for found in by_domain.values()]
     return rng.choice(rng.choices(list(by_domain.values()), weights)[0]), shape
 
@@ -158,10 +168,10 @@ def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, 
     messages: list[Message] = []
     templates: list[str] = []
     for task in tasks:
-        request, template = _request(rng, grammar, task.plan, task.steps)
+        request, template, wanted = _request(rng, grammar, task.plan, task.steps)
         made = sum(len(message.tool_calls) for message in messages)
         messages.append(Message(role="user", content=request))
-        messages += _turns(rng, grammar, task, listing, made)
+        messages += _turns(rng, grammar, task, wanted, listing, made)
         templates.append(template)
     chain = [name for task in tasks for name in task.plan.steps]
     dialogue = Dialogue(
@@ -184,15 +194,25 @@ def _row(rng: Random, split: str, row_id: str, tasks: list[Task], world: World, 
     return {"id": row_id, "messages": button.to_messages(dialogue), "meta": meta}
 
 
-def _list_tools(rng: Random, split: str, chain: tuple[str, ...], max_tools: int, near_share: float) -> list[str]:
-    """The tools of the plan and distractors, `near_share` of them of its domains, shuffled; never fewer than four."""
-    chosen = list(dict.fromkeys(chain))
-    count = min(max_tools, rng.choices([n for n, _ in TOOL_COUNTS], [share for _, share in TOOL_COUNTS])[0])
-    near = [f.name for f in DOMAIN_OF[rng.choice(chain)].functions if f.name not in chosen]
+def _with_other_plans(rng: Random, split: str, plan: Plan, max_calls: int, max_tools: int) -> tuple[str, ...]:
+    """The tools of the plan and of plans of other domains while there is room: the request decides which are called."""
+    chosen = dict.fromkeys(plan.steps)
+    for _ in range(ATTEMPTS):
+        other = _draw_plan(rng, split, max_calls)[0].steps
+        taken = {DOMAIN_OF[name].name for name in chosen}
+        if len(chosen) + len(set(other)) <= max_tools and taken.isdisjoint(DOMAIN_OF[name].name for name in other):
+            chosen |= dict.fromkeys(other)
+    return tuple(chosen)
+
+
+def _list_tools(rng: Random, split: str, needed: tuple[str, ...], fewest: int, near_share: float) -> list[str]:
+    """The tools needed and, up to `fewest`, distractors, `near_share` of them of the same domains; shuffled."""
+    chosen = list(dict.fromkeys(needed))
+    near = [f.name for f in DOMAIN_OF[rng.choice(needed)].functions if f.name not in chosen]
     rng.shuffle(near)
-    domains = {DOMAIN_OF[name].name for name in chain}
+    domains = {DOMAIN_OF[name].name for name in needed}
     far = [name for name in ALL_NAMES[split] if near_share or DOMAIN_OF[name].name not in domains]
-    while len(chosen) < max(count, len(set(chain)) + 1):
+    while len(chosen) < fewest:
         name = near.pop() if near and rng.random() < near_share else rng.choice(far)
         if name not in chosen:
             chosen.append(name)
@@ -203,15 +223,17 @@ def _list_tools(rng: Random, split: str, chain: tuple[str, ...], max_tools: int,
 # ---- words
 
 
-def _request(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step]) -> tuple[str, str]:
-    """The user's message and the id of its template: every detail, no order of steps, no tool's name."""
+def _request(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step]) -> tuple[str, str, list[str]]:
+    """The user's message: every detail, no order of steps, no tool's name. With the id of its template, and the words
+    in it that want each step."""
+    wanted: dict[int, str] = {}
     last = len(steps) - 1
     nouns = {0: _noun(plan, steps)} if plan.first_wave == 1 else {}
     form = rng.choice(("nested", "topic", "topic", "after")) if nouns and last < 3 else ("topic" if nouns else "nested")
     named: dict[int, str] = {}
     before = behind = ""
     if form != "nested":
-        first_thing = _thing(rng, plan, steps, 0, plan.links[1], {})
+        first_thing = _thing(rng, plan, steps, 0, plan.links[1], {}, wanted)
         if form == "topic":
             number = rng.randrange(len(grammar.topic))
             frame, reference = grammar.topic[number]
@@ -223,13 +245,16 @@ def _request(rng: Random, grammar: Grammar, plan: Plan, steps: list[Step]) -> tu
         named[0] = reference.format(noun=nouns[0])
         form = f"{form}{number}"
     ask_number = rng.randrange(len(grammar.ask))
-    asked = grammar.ask[ask_number].format(ask=_ask(rng, plan, steps, last, named))
+    ask = pick(rng, steps[last].function.asks).format_map(_slots(rng, plan, steps, last, named, wanted))
+    wanted[last] = ask
+    asked = grammar.ask[ask_number].format(ask=ask)
     parts = [before, asked, behind]
     if rng.random() < OPENER_SHARE:
         parts.insert(0, pick(rng, DOMAIN_OF[plan.steps[rng.choice((0, last))]].openers))
     if rng.random() < CLOSING_SHARE:
         parts.append(pick(rng, grammar.closing))
-    return " ".join(sentence(part) for part in parts if part), f"{form}/ask{ask_number}"
+    request = " ".join(sentence(part) for part in parts if part)
+    return request, f"{form}/ask{ask_number}", [wanted[index] for index in range(len(steps))]
 
 
 def _noun(plan: Plan, steps: list[Step]) -> str:
@@ -238,7 +263,9 @@ def _noun(plan: Plan, steps: list[Step]) -> str:
     return next(result.kind.noun for result in steps[0].function.returns if result.name == key)
 
 
-def _slots(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int, str]) -> dict[str, str]:
+def _slots(
+    rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int, str], wanted: dict[int, str]
+) -> dict[str, str]:
     """How the request writes each argument of a step: as the user's literal, or as where it comes from."""
     slots = {}
     for param in steps[index].function.params:
@@ -248,26 +275,28 @@ def _slots(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[i
         elif link[0] in named:
             slots[param.name] = named[link[0]]
         else:
-            slots[param.name] = _thing(rng, plan, steps, link[0], {param.name: link}, named)
+            slots[param.name] = _thing(rng, plan, steps, link[0], {param.name: link}, named, wanted)
     return slots
 
 
-def _thing(rng: Random, plan: Plan, steps: list[Step], index: int, links: dict, named: dict[int, str]) -> str:
-    """A noun phrase for the result of step `index` that `links` points at."""
+def _thing(
+    rng: Random, plan: Plan, steps: list[Step], index: int, links: dict, named: dict[int, str], wanted: dict[int, str]
+) -> str:
+    """A noun phrase for the result of step `index` that `links` points at; noted in `wanted`."""
     key = next(key for source, key in links.values() if source == index)
     refer = next(result.refer for result in steps[index].function.returns if result.name == key)
-    return pick(rng, refer).format_map(_slots(rng, plan, steps, index, named))
+    wanted[index] = pick(rng, refer).format_map(_slots(rng, plan, steps, index, named, wanted))
+    return wanted[index]
 
 
-def _ask(rng: Random, plan: Plan, steps: list[Step], index: int, named: dict[int, str]) -> str:
-    return pick(rng, steps[index].function.asks).format_map(_slots(rng, plan, steps, index, named))
-
-
-def _turns(rng: Random, grammar: Grammar, task: Task, listing: Listing, first_id: int) -> list[Message]:
+def _turns(
+    rng: Random, grammar: Grammar, task: Task, wanted: list[str], listing: Listing, first_id: int
+) -> list[Message]:
     """Thought and calls, results, thought and calls, ..., final answer.
 
-    A thought counts the turns, the answer's among them, and says what is left to do, the last step first; what the
-    calls before found for it; and the definitions of what it calls, out of the tool list, so that the calls keep to it.
+    A thought counts the turns, the answer's among them, and says what this one is for: the first in the words of the
+    request, the others by the tools that the thought before named. Then come what the calls before found for it, the
+    definitions of what it calls, out of the tool list, so that the calls keep to it, and the tools of the turns after.
     """
     steps, first_wave = task.steps, task.plan.first_wave if listing.parallel else 1
     waves = [list(range(first_wave)), *([index] for index in range(first_wave, len(steps)))]
@@ -275,17 +304,18 @@ def _turns(rng: Random, grammar: Grammar, task: Task, listing: Listing, first_id
     messages: list[Message] = []
     found = ""
     for number, wave in enumerate(waves, 1):
-        left = grammar.then.join(step.function.name for step in reversed(steps[wave[0] :]))
-        thought = grammar.plan.format(number=number, count=count, tools=left) + found
-        for index in wave:
-            thought += grammar.step.replace("{definition}", _definition(listing.tools[steps[index].function.name]))
+        aims = [wanted[index] if number == 1 else steps[index].function.name for index in wave]
+        thought = grammar.plan.format(number=number, count=count, aim=grammar.also.join(aims)) + found
+        definitions = [_definition(listing.tools[steps[index].function.name]) for index in wave]
+        after = "".join(grammar.then + step.function.name for step in steps[wave[-1] + 1 :])
+        thought += grammar.step.replace("{definition}", grammar.also.join(definitions) + after)
         calls = tuple(ToolCall(f"call_{first_id + i}", steps[i].function.name, steps[i].arguments) for i in wave)
         messages.append(Message(role="assistant", content=thought, tool_calls=calls))
         messages += [_result(call, steps[index]) for call, index in zip(calls, wave, strict=True)]
         found = "".join(grammar.found.format(result=f"{key} {steps[i].results[key]}") for i, key in _used(task, wave))
     says = " ".join(step.said for step in steps[-rng.choice((1, 2)) :])
     answer = pick(rng, grammar.answer).format(says=says)
-    done = grammar.plan.format(number=count, count=count, tools=grammar.done)
+    done = grammar.plan.format(number=count, count=count, aim=grammar.done)
     messages.append(Message(role="assistant", content=answer, thinking=done))
     return messages
 

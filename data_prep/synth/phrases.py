@@ -20,11 +20,12 @@ class Grammar(NamedTuple):
     topic: tuple[tuple[str, str], ...]  # (sentence that introduces {thing}, how the request then refers to its {noun})
     after: tuple[tuple[str, str], ...]  # (how the request refers to it, sentence that says afterwards what it is)
     closing: tuple[str, ...]
-    plan: str  # begins each thought: {number} of {count} turns, {tools} still to call, the last one first
-    then: str  # what stands between two tools of the plan
+    plan: str  # begins each thought: {number} of {count} turns, and its {aim}
+    also: str  # what stands between two calls of one turn
+    then: str  # what stands before each tool of a later turn
     found: str  # a {result} of the calls before that is needed now
-    step: str  # the call to make: its {definition} in the tool list
-    done: str  # stands for the tools in the last thought
+    step: str  # the calls to make: their {definition} in the tool list
+    done: str  # the aim of the last turn
     answer: tuple[str, ...]
 
 
@@ -46,8 +47,9 @@ GRAMMARS = {
             ("a certain {noun}", "The one I mean is {thing}."),
         ),
         closing=("Thanks!", "Thank you.", "Thanks in advance."),
-        plan="Step {number} of {count}: {tools}.",
-        then=" after ",
+        plan="Step {number} of {count}: {aim}.",
+        also=" and ",
+        then=" before ",
         found=" Found {result}.",
         step=" I use {definition}.",
         done="answer",
@@ -69,8 +71,9 @@ GRAMMARS = {
             ("some {noun}", "To be precise, it's {thing}."),
         ),
         closing=("Much appreciated!", "Cheers.", "I'd be grateful."),
-        plan="Part {number} of {count}: {tools}.",
-        then=" after ",
+        plan="Part {number} of {count}: {aim}.",
+        also=" plus ",
+        then=" ahead of ",
         found=" Got {result}.",
         step=" I call {definition}.",
         done="reply",

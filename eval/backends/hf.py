@@ -29,7 +29,7 @@ from eval.report import file_sha256
 from recipes.manifest import read_manifest
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CPU_ROWS, GPU_ROWS = 96, 64
+CPU_ROWS, GPU_ROWS = 128, 64
 HASHED = ("*.safetensors", "pytorch_model*.bin", "adapter_*", "config.json", "generation_config.json", "tokenizer*",
           "chat_template*")  # fmt: skip
 

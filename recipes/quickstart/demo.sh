@@ -11,7 +11,7 @@ held_out=$out/data/button_held_out.jsonl
 tuned=$out/button
 # Chains of two calls with four tools listed: 51 held-out dialogues give 102 turns that are a call.
 shape="--max-calls 2 --max-tools 4 --simple"
-budget_s=${DEMO_BUDGET_S:-850}
+budget_s=${DEMO_BUDGET_S:-870}
 started=${DEMO_STARTED:-$(date +%s)} # `make demo` counts its set-up in
 
 elapsed() { echo $(($(date +%s) - started)); }
@@ -24,12 +24,12 @@ step() {
     printf '  (%d s)\n' $step_s
 }
 
-# How many dialogues fit into what is left: one trains as long as a 29th of the evaluation that was just timed takes, on
-# whatever machine; the evaluation of the adapter takes 15 % longer than that one; the rest, starting and saving, 110 s.
+# How many dialogues fit into what is left: one trains as long as a 26th of the evaluation that was just timed takes, on
+# whatever machine; the evaluation of the adapter takes 10 % longer than that one; the rest, starting and saving, 60 s.
 affordable_rows() {
     local evaluation_s=$(($1 + 1))
-    local left_s=$((budget_s - $(elapsed) - evaluation_s * 23 / 20 - 110))
-    local rows=$((left_s * 29 / evaluation_s / 2 * 2))
+    local left_s=$((budget_s - $(elapsed) - evaluation_s * 11 / 10 - 60))
+    local rows=$((left_s * 26 / evaluation_s / 2 * 2))
     echo $((rows < 24 ? 24 : rows > 200 ? 200 : rows))
 }
 

@@ -92,6 +92,28 @@ def test_independent_calls_come_in_the_order_in_which_the_request_mentions_them(
 
 
 @BOTH
+def test_the_first_thought_quotes_the_request_and_the_others_the_plan_before_them(split):
+    grammar = GRAMMARS[split]
+    for row in ROWS[split]:
+        request, first, *others = [m["content"] for m in row["messages"][1:] if m["role"] != "tool"]
+        quote = re.match(r"\w+ 1 of \d+: (.*?)\. (?:I use|I call) ", first)[1].lower()
+        words, request = quote.split(grammar.also), request.lower()
+        halves = [(grammar.also.join(words[:at]), grammar.also.join(words[at:])) for at in range(len(words))]
+        assert any(left in request and right in request for left, right in halves), (quote, request)
+        planned = first.split("<call>")[0].rpartition("}")[2].split(grammar.then)[1:]  # behind the definitions
+        aims = [re.match(r"\w+ \d+ of \d+: (.*?)\.", text)[1] for text in others]
+        assert aims == [*(name.rstrip(".") for name in planned), grammar.done]
+
+
+def test_rows_that_share_a_simple_list_call_different_tools_of_it():
+    rows = [make_row("train", 3, index, max_calls=2, max_tools=4, rows_per_list=2, simple=True) for index in range(80)]
+    pairs = list(zip(rows[::2], rows[1::2], strict=True))
+    assert all(first["messages"][0] == second["messages"][0] for first, second in pairs)
+    disjoint = [set(first["meta"]["chain"]).isdisjoint(second["meta"]["chain"]) for first, second in pairs]
+    assert sum(disjoint) >= 0.95 * len(pairs)  # a call that can't be executed is replaced by the other plan's
+
+
+@BOTH
 def test_the_last_tool_of_the_list_is_not_always_the_last_of_the_plan(split):
     places = set()
     for row in ROWS[split]:

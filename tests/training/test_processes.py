@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -11,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from eval.__main__ import main as evaluate
 from tests.training.conftest import REPOSITORY
 from training.progress import read_metrics
 
@@ -65,14 +68,14 @@ def test_a_run_killed_at_a_random_step_and_resumed_ends_with_identical_bits(writ
 
 
 @pytest.fixture(scope="module")
-def one_process() -> dict[str, list[float]]:
-    """Losses of one process, filled in by the first test that needs them."""
+def one_process() -> dict[str, Any]:
+    """What one process gives, filled in by the first test that needs it."""
     return {}
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
-    mode: str, write_recipe: Callable[..., Path], tmp_path: Path, one_process: dict[str, list[float]]
+    mode: str, write_recipe: Callable[..., Path], tmp_path: Path, one_process: dict[str, Any]
 ):
     # 30 rows in steps of 8: the last step of an epoch is short, and rows must not be repeated to fill it.
     recipe = str(write_recipe(max_steps=6, save_steps=3, eval_steps=3, held_out_share=0.25, max_grad_norm=0.5))
@@ -81,6 +84,7 @@ def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
         trained([sys.executable, "train.py", recipe, f"output_dir={alone}", "per_device_train_batch_size=8"])
         one_process["loss"] = losses(alone)
         one_process["held_out"] = held_out(alone)
+        one_process["said"] = [evaluated(folder, tmp_path) for folder in (alone, alone / "checkpoint-3")]
 
     launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--main_process_port", str(free_port()),
               "--config_file", f"accelerate_configs/cpu_{mode}.yaml"]  # fmt: skip
@@ -95,6 +99,18 @@ def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
     assert not torch.equal(final(ids).logits, middle(ids).logits)
     last = AutoModelForCausalLM.from_pretrained(output / "checkpoint-6")
     torch.testing.assert_close(final(ids).logits, last(ids).logits)
+    assert [evaluated(folder, tmp_path) for folder in (output, output / "checkpoint-3")] == one_process["said"]
+
+
+def evaluated(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Scores and words of `eval run --limit 4` on the run's held-out dialogues."""
+    data = (checkpoint if (checkpoint / "data").is_dir() else checkpoint.parent) / "data"
+    out = folder / f"eval of {checkpoint.parent.name} {checkpoint.name}"
+    options = ["--tasks", "function_calls", "--data", str(data), "--limit", "4", "--max-new-tokens", "24"]
+    assert evaluate(["run", str(checkpoint), *options, "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    records = [json.loads(line) for line in (out / "transcripts.jsonl").read_text().splitlines()]
+    return report["tasks"]["function_calls"]["metrics"], [step["text"] for record in records for step in record["steps"]]
 
 
 def held_out(output: Path) -> list[float]:
