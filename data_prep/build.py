@@ -29,7 +29,15 @@ from data_prep.pack import pack
 from data_prep.prefixes import beginning_of, in_rows
 from data_prep.quality import Quality, QualityReport
 from data_prep.quarantine import Quarantine, TooManyRejected
-from data_prep.proofs import LAWS
+from data_prep.rejection import LAWS
+from data_prep.report import (
+    BuildReport,
+    draw_lengths,
+    read_report,
+    report_split,
+    samples_per_dialogue,
+    write_report,
+)
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
 from data_prep.samples import StoredSamples, write_index, write_split
 from recipes import Recipe, load_recipe
@@ -238,6 +246,7 @@ def _report(
         samples_per_dialogue=samples_per_dialogue(stored.rows),
         notes=(
             *_notes(recipe, encoding, drawn, quarantine.kept - used),
+            *_split_by_history(samples_per_dialogue(stored.rows)),
             *_saved_by_sharing(int(stored.lengths[train].sum()), positions),
         ),
     )
@@ -256,14 +265,18 @@ def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> It
                f"{encoding.truncated_dialogues:,} dialogues")  # fmt: skip
     if encoding.untrained_samples:
         yield f"{encoding.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
-    rewritten = encoding.kept_samples - encoding.laws["prompt_as_inferred"]
-    if rewritten:
-        yield (f"history: as_inferred; the template renders earlier turns otherwise later, so "
-               f"{encoding.laws['prompt_as_inferred']:,} dialogues became {encoding.kept_samples:,} samples")  # fmt: skip
     if encoding.control_text_dialogues:
         yield f"{encoding.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
     if not_drawn:
         yield f"{not_drawn:,} good rows are in neither split: samples and weight did not draw them"
+
+
+def _split_by_history(per_dialogue: dict[str, int]) -> Iterator[str]:
+    dialogues = sum(per_dialogue.values())
+    samples = sum(int(samples) * count for samples, count in per_dialogue.items())
+    if samples > dialogues:
+        yield (f"the template renders earlier turns otherwise once others follow (history: as_inferred): {dialogues:,} "
+               f"dialogues became {samples:,} samples, up to {max(map(int, per_dialogue))} each")  # fmt: skip
 
 
 def _saved_by_sharing(tokens: int, positions: int) -> Iterator[str]:

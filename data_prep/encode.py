@@ -25,7 +25,7 @@ from data_prep.control_text import ControlText
 from data_prep.dialogue import Dialogue, Message, assistant_turns
 from data_prep.formats import ANSWER, CALL, CONTEXT, KINDS, STOP, THOUGHT, Adapted, ButtonFormat, PlainFormat
 from data_prep.probe import Lens, Turn, Unaligned, probe, same_turn
-from data_prep.proofs import Claim, Proposal, Skeleton
+from data_prep.proofs import Claim, Proposal
 from data_prep.rejection import REASONS, RejectedDialogue
 from data_prep.template import Messages, Part, RenderError, Template, UnlocatedPart
 from data_prep.tokens import TextTokens, Tokens
@@ -74,10 +74,11 @@ class Span(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A text to tokenize, with the turns that are trained in it."""
+    """A text to tokenize, with the turns that are trained in it; `whole` where it is the whole dialogue's."""
 
     text: str
     spans: list[Span]
+    whole: bool
 
 
 class Plan(NamedTuple):
@@ -132,7 +133,7 @@ class Encoder:
         self._control = ControlText(self.lens.control, results_as_json=self.tool_format == "button")
         self._text = TextTokens(tokenizer, lead=self.formats.stops[0], breaks=control_text == "plain")
         self._control_ids = frozenset(tokenizer.convert_tokens_to_ids(list(self.lens.control)))
-        self._skeletons: dict[tuple[Any, ...], list[Skeleton]] = {}
+        self._control_of_shape: dict[tuple[Any, ...], list[int] | None] = {}
 
     # What the model is given
 
@@ -172,7 +173,11 @@ class Encoder:
 
     def encode(self, dialogue: Dialogue) -> list[Encoded]:
         """The samples of one dialogue: one, unless the template rewrites history. Raises RejectedDialogue."""
-        result = self.encode_batch([dialogue])[0]
+        return self.prove(dialogue).samples
+
+    def prove(self, dialogue: Dialogue) -> Proven:
+        """`encode`, with the laws that were proven on the finished samples. Raises RejectedDialogue."""
+        result = self.prove_batch([dialogue])[0]
         if isinstance(result, RejectedDialogue):
             raise result
         return result
@@ -183,7 +188,7 @@ class Encoder:
         return [result if isinstance(result, RejectedDialogue) else result.samples for result in results]
 
     def prove_batch(self, dialogues: Sequence[Dialogue]) -> list[Proven | RejectedDialogue]:
-        """`encode_batch`, with the laws that were proven on each dialogue's finished samples."""
+        """`encode_batch`, with the laws that were proven on the finished samples of each dialogue."""
         plans: list[Plan | RejectedDialogue] = [self._plan_or_reject(dialogue) for dialogue in dialogues]
         texts = [sample.text for plan in plans if not isinstance(plan, RejectedDialogue) for sample in plan.samples]
         encodings = iter(self._text.encode(texts))
@@ -194,7 +199,7 @@ class Encoder:
                 continue
             pairs = [(sample, next(encodings)) for sample in plan.samples]
             try:
-                made = [proposal for number, pair in enumerate(pairs) for proposal in self._assemble(number, *pair)]
+                made = [proposal for sample, encoding in pairs for proposal in self._assemble(sample, encoding)]
                 results.append(self._proven(plan, made))
             except RejectedDialogue as rejected:
                 results.append(rejected)
@@ -229,12 +234,12 @@ class Encoder:
             if full.startswith(turn.prompt) and full.startswith(turn.body + turn.stop, start):
                 shared.append(span)
             else:
-                own.append(Sample(turn.prompt + turn.body + turn.stop, [span]))
+                own.append(Sample(turn.prompt + turn.body + turn.stop, [span], whole=False))
         if own and self.history == "error":
             raise RejectedDialogue(
                 "history_rewritten", f"{len(own)} of {len(trained)} turns are rendered otherwise later"
             )
-        return Plan(original, dialogue, adapted, [*own, Sample(full, shared)] if shared else own)
+        return Plan(original, dialogue, adapted, [*own, Sample(full, shared, whole=True)] if shared else own)
 
     def _guarded(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue after the checks that make forging roles impossible, its control text broken up if so asked."""
@@ -296,29 +301,29 @@ class Encoder:
 
     # Tokens
 
-    def _assemble(self, number: int, sample: Sample, encoding: Tokens) -> list[Proposal]:
+    def _assemble(self, sample: Sample, encoding: Tokens) -> list[Proposal]:
         """Kinds for the turns that stand in the tokenized text as they stand alone; the others become own samples."""
-        whole = Proposal(encoding.ids, [CONTEXT] * len(encoding.ids), [], number)
+        shared = Proposal(encoding.ids, [CONTEXT] * len(encoding.ids), [], sample.whole)
         own: list[Proposal] = []
-        for place, span in enumerate(sample.spans):
+        for span in sample.spans:
             first = bisect_left(encoding.starts, span.start)
             if self._text.prompt_is_prefix(sample.text, encoding, first, span.start):
-                self._fill(whole.kinds, encoding, first, span)
-                whole.claims.append(Claim(span.turn, first, span.body))
+                self._fill(shared.kinds, encoding, first, span)
+                shared.claims.append(Claim(span.turn, first, span.body))
             else:  # a token merges across the prompt's border
-                own.append(self._own(sample.text[: span.start], span, number, place))
+                own.append(self._own(sample.text[: span.start], span))
         if own and self.history == "error":
             raise RejectedDialogue("history_rewritten", "a token merges across the border of prompt and turn")
-        return [*own, whole] if whole.claims else own
+        return [*own, shared] if shared.claims else own
 
-    def _own(self, prompt: str, span: Span, number: int, place: int) -> Proposal:
+    def _own(self, prompt: str, span: Span) -> Proposal:
         """A sample of one turn: the prompt's ids, then the turn tokenized apart from it."""
         prompt_ids = self._text.ids(prompt)
         turn = self._text.continuation(span.body + span.stop)
         kinds = [CONTEXT] * len(turn.ids)
         self._fill(kinds, turn, 0, span._replace(start=0))
         claims = [Claim(span.turn, len(prompt_ids), span.body)]
-        return Proposal(prompt_ids + turn.ids, [CONTEXT] * len(prompt_ids) + kinds, claims, number, cut=place)
+        return Proposal(prompt_ids + turn.ids, [CONTEXT] * len(prompt_ids) + kinds, claims, whole=False)
 
     def _fill(self, kinds: list[int], tokens: Tokens, first: int, span: Span) -> None:
         """Write the kinds of one turn: a token that touches two parts takes the later one."""
@@ -360,11 +365,11 @@ class Encoder:
     def _prove_read_back(self, dialogue: Dialogue, message: Message, claim: Claim, ids: list[int]) -> None:
         """Refuse a turn whose ids do not say its text, or do not read back to its message."""
         said, body = self._text.decode(ids), self._text.unbroken(claim.body)
-        if said != body and self._text.normal(said) != self._text.normal(body):
-            alone = self._text.decode(self._text.continuation(claim.body).ids)
-            if self._text.normal(alone) == self._text.normal(body):
+        if said != body:  # some decoders trim, some normalizers compose accents: then they do so to the turn alone too
+            if said != self._text.decode(self._text.continuation(claim.body).ids):
                 raise proofs.unproven("turns_exact", claim.turn, f"the trained ids say {said[:80]!r}")
-            raise RejectedDialogue("unencodable_text", f"the turn's tokens read {said[:80]!r}: characters are missing")
+            if self._text.normal(said) != self._text.normal(body):
+                raise RejectedDialogue("unencodable_text", f"the turn's ids say {said[:80]!r}: characters are missing")
         in_button = self._in_button(dialogue)
         wanted = self.format.as_parsed(message, in_button)
         try:
@@ -378,35 +383,31 @@ class Encoder:
 
     def _prove_control(self, dialogue: Dialogue, made: list[Proposal]) -> None:
         """Refuse samples whose control ids are others than the same dialogue has with harmless words for its data."""
-        found = [[token for token in sample.input_ids if token in self._control_ids] for sample in made]
-        for whole in (False, True):  # the skeleton of its shape decides nearly always; else one of its own
-            bare = self._skeletons_of(dialogue, whole)
-            if found == [proofs.control_of(sample, bare) for sample in made]:
-                return
-        raise proofs.unproven("control_from_template", None, "control tokens stand where the template writes none")
-
-    def _skeletons_of(self, dialogue: Dialogue, whole: bool) -> list[Skeleton]:
-        """The control ids of each text of the dialogue without its data; none where the template refuses that."""
         shape = proofs.shape(dialogue)
-        if whole or shape not in self._skeletons:
-            try:
-                samples = self._plan(proofs.skeleton(dialogue, whole)).samples
-            except RejectedDialogue:
-                samples = []
-            tokens = self._text.encode([sample.text for sample in samples])
-            made = [self._skeleton(sample, encoding) for sample, encoding in zip(samples, tokens, strict=True)]
-            if whole:
-                return made
-            if len(self._skeletons) >= proofs.SHAPES_KEPT:
-                self._skeletons.clear()
-            self._skeletons[shape] = made
-        return self._skeletons[shape]
+        for sample in made:
+            control = [token for token in sample.input_ids if token in self._control_ids]
+            turn = None if sample.whole else sample.claims[0].turn
+            key = (shape, turn)
+            if key not in self._control_of_shape:
+                if len(self._control_of_shape) >= proofs.SHAPES_KEPT:
+                    self._control_of_shape.clear()
+                self._control_of_shape[key] = self._control_without_data(dialogue, turn, structure=False)
+            if control == self._control_of_shape[key]:
+                continue
+            if control != self._control_without_data(dialogue, turn, structure=True):
+                raise proofs.unproven("control_from_template", turn, "its control tokens are not the template's alone")
 
-    def _skeleton(self, sample: Sample, tokens: Tokens) -> Skeleton:
-        control = [place for place, token in enumerate(tokens.ids) if token in self._control_ids]
-        starts = [tokens.starts[place] for place in control]
-        ends = [span.start + len(span.body) + len(span.stop) for span in sample.spans]
-        return Skeleton([tokens.ids[place] for place in control], [bisect_left(starts, end) for end in ends])
+    def _control_without_data(self, dialogue: Dialogue, turn: int | None, structure: bool) -> list[int] | None:
+        """The control ids that the template alone gives the dialogue, or it up to `turn`; None where it raises."""
+        rows, tools, at = self.format.adapt(proofs.skeleton(dialogue, structure))
+        try:
+            if turn is None:
+                text = self._finished(rows, tools)
+            else:
+                text = "".join(self._turn(rows[: at[turn]], rows[at[turn]], tools))
+        except RejectedDialogue:
+            return None
+        return [token for token in self._text.ids(text) if token in self._control_ids]
 
 
 def _boundaries(span: Span) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ No turn is ever cut through.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from data_prep.build_dir import BuildError
 from data_prep.dialogue import Dialogue, assistant_turns, write_jsonl
-from data_prep.encode import Encoded, Encoder, RejectedDialogue
+from data_prep.encode import Encoded, Encoder, Proven, RejectedDialogue
 from data_prep.progress import progress
 from data_prep.quarantine import Quarantine
 from data_prep.rows import Rows, Selection
@@ -46,21 +47,23 @@ class Encoding:
         self.truncated_turns = 0
         self.untrained_samples = 0
         self.control_text_dialogues = 0
+        self.laws: Counter[str] = Counter()  # law of data_prep/proofs.py -> dialogues proven to hold it
 
     def encode(self, chunk: Sequence[tuple[int, Dialogue]]) -> Iterator[tuple[int, Dialogue, list[Encoded]]]:
         """(number, dialogue as encoded, samples) of those that pass; the others go to the quarantine."""
-        results = self.encoder.encode_batch([dialogue for _, dialogue in chunk])
+        results = self.encoder.prove_batch([dialogue for _, dialogue in chunk])
         for (number, whole), result in zip(chunk, results, strict=True):
             try:
                 if isinstance(result, RejectedDialogue):
                     raise result
-                dialogue, samples = self._fit(whole, result)
-                samples = self._trained(samples)
+                dialogue, proven = self._fit(whole, result)
+                samples = self._trained(proven.samples)
             except RejectedDialogue as rejected:
                 self.quarantine.reject(whole, rejected.code, rejected.message)
                 continue
             if self.recipe.control_text == "plain" and self.encoder.control_text_in(dialogue) is not None:
                 self.control_text_dialogues += 1
+            self.laws.update(proven.laws)
             yield number, dialogue, samples
 
     def _trained(self, samples: list[Encoded]) -> list[Encoded]:
@@ -73,11 +76,11 @@ class Encoding:
         self.untrained_samples += len(samples) - len(good)
         return good
 
-    def _fit(self, dialogue: Dialogue, samples: list[Encoded]) -> tuple[Dialogue, list[Encoded]]:
+    def _fit(self, dialogue: Dialogue, proven: Proven) -> tuple[Dialogue, Proven]:
         """Apply the over_length policy. Raises RejectedDialogue or, for `error`, BuildError."""
-        most, tokens = self.recipe.max_length, _longest(samples)
+        most, tokens = self.recipe.max_length, _longest(proven.samples)
         if tokens <= most:
-            return dialogue, samples
+            return dialogue, proven
         if self.recipe.over_length == "error":
             raise BuildError(
                 f"{dialogue.id}: {tokens:,} tokens are over max_length {most:,}; the recipe says over_length: error: "
@@ -87,18 +90,18 @@ class Encoding:
             raise RejectedDialogue("over_length", f"{tokens:,} tokens, over max_length {most:,}")
         return self._truncate(dialogue, tokens)
 
-    def _truncate(self, dialogue: Dialogue, tokens: int) -> tuple[Dialogue, list[Encoded]]:
+    def _truncate(self, dialogue: Dialogue, tokens: int) -> tuple[Dialogue, Proven]:
         """Cut whole turns off the end; the longest head that fits and ends in a trained turn."""
         # A longer head never gives a shorter sample (each turn's sample stays), so the place can be bisected.
         ends = [index + 1 for index in assistant_turns(dialogue, trained_only=True)]
-        best: tuple[Dialogue, list[Encoded]] | None = None
+        best: tuple[Dialogue, Proven] | None = None
         low, high = 0, len(ends)
         while low < high:
             middle = (low + high) // 2
             head = dialogue.before(ends[middle])
-            samples = self.encoder.encode(head)
-            if _longest(samples) <= self.recipe.max_length:
-                best, low = (head, samples), middle + 1
+            proven = self.encoder.prove(head)
+            if _longest(proven.samples) <= self.recipe.max_length:
+                best, low = (head, proven), middle + 1
             else:
                 high = middle
         if best is None:

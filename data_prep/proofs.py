@@ -1,11 +1,11 @@
 """Proof with the data: pure functions that hold every encoded row to DESIGN section 5, from its finished ids and kinds.
 
-    LAWS["turns_exact"]                                  what each law says; reports count rows by these names
     turn_span(sample, claim, stop_ids)                   where a trained turn must stand, or RejectedDialogue(code, ...)
 
 A claim says what the encoder meant to train: the message, how many ids inference sends before it, the turn's text. The
 proof derives everything else again from the ids alone: the turn ends where generation would stop, its ids are decoded,
-and what they say is read by evaluation's own parser. What fails is refused with the name of the law as its reason.
+and what they say is read by evaluation's own parser. What fails is refused with the name of the law as its reason
+(rejection.LAWS).
 """
 
 from __future__ import annotations
@@ -22,25 +22,14 @@ from numpy.typing import NDArray
 from data_prep import button
 from data_prep.dialogue import Dialogue, Message, ToolCall, assistant_turns
 from data_prep.formats import CALL, CONTEXT, STOP, Adapted
-from data_prep.rejection import RejectedDialogue
+from data_prep.rejection import LAWS, RejectedDialogue
 
-# Every law that is proven on every row, and what it says.
-LAWS = {
-    "prompt_as_inferred": "the ids before each trained turn are those that inference sends",
-    "turns_exact": "a trained turn's ids read as the template writes that turn, up to the stop token, which is trained",
-    "only_turns_trained": "each trained assistant turn is in one sample, once, and no other token has a kind",
-    "parsed_back": "each trained turn, read from its ids by the parser that evaluation uses, is its message",
-    "calls_parsed_back": "so are its calls, names and JSON arguments (rows with trained calls)",
-    "results_in_call_order": "results of parallel calls stand in the order of the calls (rows with parallel results)",
-    "control_from_template": "the control tokens of a sample are those that the template writes, none comes from data",
-    "labels_follow_kinds": "labels are the ids where train_on says so and a turn's stop token with them, else -100",
-}
-UNTRAINED = -100
+UNTRAINED = -100  # the label that torch's cross entropy ignores
 SHAPES_KEPT = 4096
 
 
 class Claim(NamedTuple):
-    """One trained turn of a sample: message number `turn`, behind `prompt_tokens` ids, saying `body` and a stop token."""
+    """One trained turn of a sample: message number `turn`, behind `prompt_tokens` ids, saying `body`, then a stop."""
 
     turn: int
     prompt_tokens: int
@@ -48,16 +37,12 @@ class Claim(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A sample to be proven: from the dialogue's text number `text`, up to the end of span `cut` if given.
-
-    `input_ids` and `kinds` are finished: they are given out as they are proven.
-    """
+    """A finished sample to be proven: `whole` where it is the whole dialogue, else it ends with its only turn."""
 
     input_ids: list[int]
     kinds: list[int]
     claims: list[Claim]
-    text: int
-    cut: int | None = None
+    whole: bool
 
 
 # The mask
@@ -172,23 +157,6 @@ def _parallel(dialogue: Dialogue) -> Iterator[tuple[int, list[ToolCall], list[Me
 # Control tokens
 
 
-class Skeleton(NamedTuple):
-    """The control ids of one of a dialogue's texts without its data; `counts`: how many to the end of each span."""
-
-    control: list[int]
-    counts: list[int]
-
-
-def control_of(sample: Proposal, skeletons: Sequence[Skeleton]) -> list[int] | None:
-    """The control ids that the template alone gives this sample; None where the skeleton is of another build."""
-    if sample.text >= len(skeletons):
-        return None
-    skeleton = skeletons[sample.text]
-    if sample.cut is None:
-        return skeleton.control
-    return skeleton.control[: skeleton.counts[sample.cut]] if sample.cut < len(skeleton.counts) else None
-
-
 def shape(dialogue: Dialogue) -> tuple[Any, ...]:
     """What of a dialogue, its words apart, a template's control tokens can depend on; hashable."""
     rows = tuple(
@@ -210,17 +178,17 @@ def _filled(text: str | None) -> str | None:
     return "x" if text and not text.isspace() else text
 
 
-def skeleton(dialogue: Dialogue, whole: bool) -> Dialogue:
+def skeleton(dialogue: Dialogue, structure: bool) -> Dialogue:
     """The dialogue with every piece of data exchanged for a harmless word, equal for equal.
 
-    `whole` keeps the structure of tools and arguments too; else dialogues of one shape get the same skeleton.
+    `structure` keeps that of tools and arguments too; else dialogues of one shape get the same skeleton.
     """
     words = _Words()
     tools = [_plain_tool(number) for number in range(len(dialogue.tools))]
     return msgspec.structs.replace(
         dialogue,
-        messages=tuple(_bare(message, words, whole) for message in dialogue.messages),
-        tools=tuple(words.within(list(dialogue.tools)) if whole else tools),
+        messages=tuple(_bare(message, words, structure) for message in dialogue.messages),
+        tools=tuple(words.within(list(dialogue.tools)) if structure else tools),
         meta={"parallel_calls": True} if "parallel_calls" in dialogue.meta else {},
     )
 
@@ -248,7 +216,7 @@ SCHEMA_WORDS = {
 }
 
 
-def _bare(message: Message, words: _Words, whole: bool) -> Message:
+def _bare(message: Message, words: _Words, structure: bool) -> Message:
     return msgspec.structs.replace(
         message,
         content=words[message.content],
@@ -259,7 +227,7 @@ def _bare(message: Message, words: _Words, whole: bool) -> Message:
             ToolCall(
                 id=words[call.id] if call.id else "",
                 name=words[call.name],
-                arguments=words.within(call.arguments) if whole else ({"w": "w"} if call.arguments else {}),
+                arguments=words.within(call.arguments) if structure else ({"w": "w"} if call.arguments else {}),
             )
             for call in message.tool_calls
         ),

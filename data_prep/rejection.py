@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+# Every law that data_prep/proofs.py holds an encoded row to, and what it says; reports count rows by these names.
+LAWS = {
+    "prompt_as_inferred": "the ids before each trained turn are those that inference sends",
+    "turns_exact": "a trained turn's ids read as the template writes that turn, up to the stop token, which is trained",
+    "only_turns_trained": "each trained assistant turn is in one sample, once, and no other token has a kind",
+    "parsed_back": "each trained turn, read from its ids by the parser that evaluation uses, is its message",
+    "calls_parsed_back": "read so, its calls have the same names and JSON arguments (rows with trained calls)",
+    "results_in_call_order": "results of parallel calls stand in the order of the calls (rows with parallel results)",
+    "control_from_template": "the control tokens of a sample are those that the template writes, none comes from data",
+    "labels_follow_kinds": "labels are the ids where train_on says so and a turn's stop token with them, else -100",
+}
+
 REASONS = {
     "control_token": "content, tool list or a result would become a control token of this tokenizer",
     "button_marker": "a part holds the marker that would close it in BUTTON's text",
@@ -19,12 +31,7 @@ REASONS = {
     "history_rewritten": "the template renders an earlier turn otherwise once others follow (history: error)",
     "no_trained_turn": "no assistant turn is trained",
     "unencodable_text": "the tokenizer has no tokens for some character of a trained turn",
-    # named after the law of data_prep/proofs.py that the finished sample failed
-    "prompt_as_inferred": "unproven: the ids before a trained turn are those that inference sends",
-    "turns_exact": "unproven: a trained turn reads as the template writes it and ends in its trained stop token",
-    "only_turns_trained": "unproven: every trained turn is in one sample, and nothing beside them is trained",
-    "results_in_call_order": "unproven: results of parallel calls stand in the order of the calls",
-    "control_from_template": "unproven: the template alone writes the control tokens of the sample",
+    **{law: f"unproven: {says}" for law, says in LAWS.items()},
 }
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from data_prep.encode import KINDS
 from data_prep.quality import QualityReport
-from data_prep.proofs import LAWS
+from data_prep.rejection import LAWS
 from data_prep.samples import StoredSamples, trained_tokens
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)

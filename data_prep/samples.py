@@ -21,9 +21,10 @@ import pyarrow as pa
 from datasets import DatasetInfo, Features, List, Value
 from numpy.typing import NDArray
 
+from data_prep import proofs
 from data_prep.encode import ANSWER, CALL, STOP, THOUGHT, Encoded
 
-UNTRAINED = -100  # the label that torch's cross entropy ignores
+UNTRAINED = proofs.UNTRAINED
 KIND_OF_PART = {"thought": THOUGHT, "call": CALL, "answer": ANSWER}
 FEATURES = Features(
     {
@@ -189,6 +190,7 @@ def _record_batch(
     lengths = stored.lengths[samples]
     input_ids, kinds = stored.gather(samples)
     labels = labels_of(input_ids, kinds, lengths, train_on)
+    proofs.labels_follow_kinds(input_ids, labels, kinds, lengths, [KIND_OF_PART[part] for part in train_on])
     per_bin = np.array([part.size for part in bins])
     sample_ends = np.cumsum(per_bin)
     token_ends = np.cumsum(lengths)[sample_ends - 1]

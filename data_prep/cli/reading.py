@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -47,8 +48,9 @@ def open_dialogues(args: argparse.Namespace, quarantine: Quarantine) -> Iterator
             yield dialogue
 
 
-def write_report(path: str | None, quarantine: Quarantine) -> None:
-    """The counts as a JSON file, if one was asked for."""
+def write_report(path: str | None, quarantine: Quarantine, **more: Any) -> None:
+    """The counts, and `more` that is not None, as a JSON file, if one was asked for."""
     if path:
+        report = quarantine.report() | {key: value for key, value in more.items() if value is not None}
         with OutFile(path) as out:
-            out.write(json.dumps(quarantine.report(), indent=2).encode() + b"\n")
+            out.write(json.dumps(report, indent=2).encode() + b"\n")
