@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from data_prep import template as t
-from data_prep.formats import ButtonFormat, NativeFormat
-from data_prep.probe import THINKING_KEYS, probe_dialogue
+from data_prep.encode import Encoder
+from data_prep.formats import NativeFormat
+from data_prep.probe import THINKING_KEYS, Unaligned, probe_dialogue
 from data_prep.template import RenderError
 from data_prep.template_evidence import SYSTEM, Answer, Evidence, Subject, assistant, shown, user, verdict
 
@@ -145,7 +146,7 @@ def tool_results(subject: Subject) -> Iterator[Answer]:
     yes = f"rendered in order, {_result_role(subject, text)}" if held and text else ""
     yield Answer("tool_results", held, verdict(text, held, yes, "dropped, or their order changed"), (seen,))
     if subject.encoder:
-        yield _button(subject, subject.encoder.formats.button)
+        yield _button(subject, subject.encoder)
 
 
 def _result_role(subject: Subject, text: str) -> str:
@@ -162,14 +163,21 @@ def _result_role(subject: Subject, text: str) -> str:
     return "inside a user turn" if header and header in before[before.rfind(t.USER) :] else own
 
 
-def _button(subject: Subject, button: ButtonFormat) -> Answer:
+def _button(subject: Subject, encoder: Encoder) -> Answer:
+    button = encoder.formats.button
     rows, listed, at = button.adapt(probe_dialogue(thought=True))
     before = rows[: list(at.values())[1]]
     text, seen = shown("BUTTON's text", lambda: subject.render(before, listed, True), t.THOUGHT, t.RESULT)
     held = text is not None and t.RESULT in text and t.THOUGHT in text
+    no = "dropped"
+    try:
+        for place in at.values():
+            encoder.lens.turn(rows[:place], rows[place], listed)
+    except (RenderError, Unaligned) as error:
+        held, no = False, f"no turn can be trained: {error}"
     role = "user" if button.adaptations.results_as_user else "tool"
     yes = f"carried, with its tool results as {role} turns"
-    return Answer("button_text", held, verdict(text, held, yes, "not carried"), (seen,))
+    return Answer("button_text", held, verdict(text, held, yes, no), (seen,))
 
 
 def thinking(subject: Subject) -> Iterator[Answer]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from data_prep import template as t
 from data_prep.dialogue import Dialogue, Message
-from data_prep.encode import KINDS, Encoder, RejectedDialogue
+from data_prep.encode import KINDS, Encoded, Encoder, RejectedDialogue
 from data_prep.probe import probe_dialogue
 from data_prep.template import RenderError
 from data_prep.template_evidence import CLOCKS, SYSTEM, Answer, Evidence, Subject, assistant, parting, shown, user
@@ -31,13 +31,13 @@ def history(subject: Subject) -> Iterator[Answer]:
     dialogues = _dialogues()
     for label, dialogue in dialogues.items():
         try:
-            samples = len(subject.encoder.encode(dialogue))
+            samples, dialogue = _encoded(subject.encoder, dialogue)
         except RejectedDialogue as error:
             rejected.append(Evidence(f"{label}, rejected", f"{error.code}: {error.message}"))
             continue
-        if samples > 1:
+        if len(samples) > 1:
             turns = sum(message.role == "assistant" for message in dialogue.messages)
-            rewritten.append(f"{label} ({turns} turns: {samples} samples)")
+            rewritten.append(f"{label} ({turns} turns: {len(samples)} samples)")
             evidence += _rewriting(subject.encoder, label, dialogue)
     words = "kept: one sample carries a whole dialogue"
     if rewritten:
@@ -61,6 +61,22 @@ def _dialogues() -> dict[str, Dialogue]:
         "answers with thinking": replace(plain, messages=(asked, thoughtful, asked_2, answered_2)),
         "calls, then another request": replace(called, messages=(*called.messages, asked_2, answered_2)),
     }
+
+
+def _encoded(encoder: Encoder, dialogue: Dialogue) -> tuple[list[Encoded], Dialogue]:
+    """The samples, and the dialogue they are of: with thinking in every turn where none can go without it.
+
+    Such a template's generation prompt opens the thinking. Raises RejectedDialogue.
+    """
+    try:
+        return encoder.encode(dialogue), dialogue
+    except RejectedDialogue as rejected:
+        messages = [replace(m, thinking=t.THINKING) if m.role == "assistant" else m for m in dialogue.messages]
+        thoughtful = replace(dialogue, messages=tuple(messages))
+        try:
+            return encoder.encode(thoughtful), thoughtful
+        except RejectedDialogue:
+            raise rejected from None
 
 
 def _rewriting(encoder: Encoder, label: str, dialogue: Dialogue) -> list[Evidence]:

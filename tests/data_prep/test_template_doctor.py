@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
-from data_prep.encode import Encoder
+from data_prep.encode import Encoder, RejectedDialogue
 from data_prep.formats import Adaptations
 from data_prep.probe import probe_dialogue
 from data_prep.template import TemplateError
@@ -177,6 +177,17 @@ def test_history_shows_both_texts_from_where_they_part() -> None:
     assert "<think>qzthinking</think>qzanswer" in first.text and "assistant\nqzanswer" in second.text
 
 
+def test_where_the_prompt_opens_the_thinking_history_is_probed_with_thinking_and_calls_are_refused() -> None:
+    opens = template(
+        content="{% if m.thinking %}<think>\n{{ m.thinking }}</think>{% endif %}{{ m.content }}",
+        prompt="{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}",
+    )
+    assert answer(opens, "history").verdict.startswith("kept")
+    for key in ("end_to_end", "button_text"):
+        found = answer(opens, key)
+        assert found.holds is False and "not how the template opens such a turn" in found.verdict
+
+
 def test_both_forms_of_arguments_are_shown_and_the_encoders_choice_is_said() -> None:
     joins = template(
         calls="{% for c in m.tool_calls %}\n<tool_call>"
@@ -247,7 +258,13 @@ def assert_says_what_the_encoder_says(made: Examination, judge: Encoder) -> None
     assert answers["system_prompt"].holds == (not judge.format.adaptations.fold_system)
     key = judge.format.adaptations.thinking_key
     assert (f"under {key}" in answers["thinking"].verdict) == (key is not None)
-    assert answers["end_to_end"].holds
+    try:
+        judge.encode(probe_dialogue(thought=True, parallel=True))
+    except RejectedDialogue as rejected:  # Nemotron's prompt opens the thinking, and no call turn follows that
+        assert not answers["end_to_end"].holds and rejected.code in answers["end_to_end"].verdict
+        assert judge.tool_format == "native" or not answers["button_text"].holds
+    else:
+        assert answers["end_to_end"].holds
     assert all(stop in answers["stop_token"].verdict for stop in judge.formats.stops)
 
 
