@@ -66,6 +66,7 @@ REASONS: dict[str, str] = {
     "duplicate": "an earlier row has the same messages and tools",
     "near_duplicate": "an earlier row has nearly the same text",
     "contaminated": "the row holds text of an evaluation set",
+    "export": "the format asked for can't carry the dialogue",
 }
 
 

@@ -9,7 +9,8 @@
 
 `arguments` may be an object or its JSON text, `tools` a list or its JSON text, `content` null. A call without an id
 gets one; a result without `tool_call_id` or `name` takes them from the call it answers, in order. `developer`, the
-newer name of the system role, is read as system; `reasoning_content` as thinking; a list of text parts as their text.
+newer name of the system role, is read as system; `reasoning_content` as thinking; axolotl's `training` as train; a list
+of text parts as their text.
 A canonical row keeps its `id`, `source` and `meta`.
 """
 
@@ -65,6 +66,9 @@ def _plain(message: Any) -> Any:
     reasoning = message.pop("reasoning_content", None)
     if message.get("role") == "assistant" and reasoning and message.get("thinking") is None:
         message["thinking"] = reasoning
+    training = message.pop("training", None)
+    if message.get("role") == "assistant" and training is not None and message.get("train") is None:
+        message["train"] = training
     if not isinstance(message.get("tool_calls") or [], (list, str)):
         raise DialogueError("call_type", f"'tool_calls' must be a list, not {message['tool_calls']!r:.60}")
     for key in ("tool_call_id", "name"):

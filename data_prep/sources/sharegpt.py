@@ -8,7 +8,8 @@
      "system": "You are a cook."}                                                    <- tools and system may be absent
 
 A function_call turn holds one call, or a list of parallel ones; it is answered by one observation per call, in order,
-or by one observation that is a JSON list of as many results. A gpt turn right before a function_call is its thought.
+or by one observation that is a JSON list of as many results. A gpt turn right before a function_call is its thought, or
+what stands before `<tool_call>...</tool_call>` inside it (LLaMA-Factory's way).
 OpenHermes-2.5 rows are of this form: `system_prompt` is read as `system`, a turn with `weight` 0 is not trained on.
 """
 
@@ -88,6 +89,7 @@ def to_row(dialogue: Dialogue) -> dict[str, Any]:
 
 def _add_calls(messages: list[Message], value: str, index: int, after_gpt: bool) -> None:
     where = f"turn {index} (function_call)"
+    inside, value = _split_thought(value)
     entries = json_of(value, "call_json", where)
     entries = entries if isinstance(entries, list) else [entries]
     if not entries:
@@ -95,7 +97,16 @@ def _add_calls(messages: list[Message], value: str, index: int, after_gpt: bool)
     first = count_calls(messages)
     calls = tuple(call_of(entry, first + position, where) for position, entry in enumerate(entries))
     thought = messages.pop().content if after_gpt and not messages[-1].tool_calls else ""
-    messages.append(Message(role="assistant", content=thought, tool_calls=calls))
+    thoughts = [text for text in (thought, inside) if text]
+    messages.append(Message(role="assistant", content="\n\n".join(thoughts), tool_calls=calls))
+
+
+def _split_thought(value: str) -> tuple[str, str]:
+    """(thought, calls) of a function_call turn; no thought where it holds calls alone."""
+    thought, opening, rest = value.partition("<tool_call>")
+    if not opening or value.lstrip()[:1] in "[{" or not rest.rstrip().endswith("</tool_call>"):
+        return "", value
+    return thought.removesuffix("\n"), rest.rstrip().removesuffix("</tool_call>")
 
 
 def speaker_at(turns: list[Any], index: int) -> str:
