@@ -385,7 +385,7 @@ class Encoder:
         """Refuse samples whose control ids are others than the same dialogue has with harmless words for its data."""
         shape = proofs.shape(dialogue)
         for sample in made:
-            control = [token for token in sample.input_ids if token in self._control_ids]
+            control = list(filter(self._control_ids.__contains__, sample.input_ids))
             turn = None if sample.whole else sample.claims[0].turn
             key = (shape, turn)
             if key not in self._control_of_shape:
@@ -407,7 +407,7 @@ class Encoder:
                 text = "".join(self._turn(rows[: at[turn]], rows[at[turn]], tools))
         except RejectedDialogue:
             return None
-        return [token for token in self._text.ids(text) if token in self._control_ids]
+        return list(filter(self._control_ids.__contains__, self._text.ids(text)))
 
 
 def _boundaries(span: Span) -> list[tuple[int, int]]:

@@ -82,7 +82,8 @@ class TextTokens:
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids that follow a prompt: behind a control token, lest a decoder trims what begins a text."""
-        text = self.tokenizer.decode([self.lead_id, *ids], clean_up_tokenization_spaces=False)
+        # Not `tokenizer.decode`, which looks at the type of every id first: every trained turn is decoded.
+        text = self.tokenizer.backend_tokenizer.decode([self.lead_id, *ids], skip_special_tokens=False)
         return text.removeprefix(self.lead)
 
     def normal(self, text: str) -> str:

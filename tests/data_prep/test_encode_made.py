@@ -69,7 +69,7 @@ def test_samples_are_the_oracles_or_the_dialogue_is_refused_by_name(case: str, t
 @pytest.mark.parametrize("case", ["qwen2_5", "mistral_nemo", "shipped llama3"])
 def test_samples_are_exact_or_refused_where_data_holds_control_tokens_and_markers(case: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder(case), case, seen), HOSTILE, 15)
+    for_all(is_exact(encoder(case), case, seen), HOSTILE, 40)
     assert seen["control_token"] and seen["kept"]
 
 
