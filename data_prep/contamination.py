@@ -121,7 +121,7 @@ def words_of(text: str) -> list[str]:
 class Contamination:
     """The passages of all evaluation sets, and the search for them in a dialogue.
 
-    Holds 16 bytes per evaluation word and nothing per dialogue. `items` counts the items of each set.
+    Holds about 10 KB per evaluation item of MathChat's size and nothing per dialogue. `items` counts each set's items.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -167,17 +167,19 @@ class Contamination:
 
     def _index(self, words: NDArray[np.int64]) -> None:
         """Sorted hashes of all runs of GRAM words with their places, and those of each shorter whole passage."""
-        self._starts = np.array([passage.start for passage in self._passages], dtype=np.int64)
+        starts = np.array([passage.start for passage in self._passages], dtype=np.int64)
         lengths = np.array([passage.length for passage in self._passages], dtype=np.int64)
-        self._runs: dict[int, tuple[NDArray[np.uint64], NDArray[np.int64]]] = {}
+        # By length: hashes, their places, and the passages they are in.
+        self._runs: dict[int, tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]] = {}
         # Most runs of a dialogue are in no passage: the first bits of their hash tell so for nearly all of them.
         self._maybe: dict[int, tuple[np.uint64, NDArray[np.bool_]]] = {}
         for length, hashes, places in self._hashes(words, set(lengths[lengths < GRAM].tolist()) | {GRAM}):
             if length < GRAM:
-                whole = np.isin(places, self._starts[lengths == length])
+                whole = np.isin(places, starts[lengths == length])
                 hashes, places = hashes[whole], places[whole]
             order = np.argsort(hashes, kind="stable")
-            self._runs[length] = hashes[order], places[order]
+            hashes, places = hashes[order], places[order]
+            self._runs[length] = hashes, places, np.searchsorted(starts, places, "right") - 1
             bits = 5 + max(1, hashes.size).bit_length()
             self._maybe[length] = np.uint64(64 - bits), np.zeros(1 << bits, dtype=np.bool_)
             self._maybe[length][1][hashes >> self._maybe[length][0]] = True
@@ -226,12 +228,12 @@ class Contamination:
         found_at: dict[int, tuple[int, int]],
     ) -> None:
         """Enter the runs of one length that are in a passage."""
-        known, known_places = self._runs[length]
+        known, known_places, owners = self._runs[length]
         left, right = known.searchsorted(hashes, "left"), known.searchsorted(hashes, "right")
         for hit in np.flatnonzero(right > left).tolist():
             place = int(places[hit])
-            for start in known_places[left[hit] : right[hit]].tolist():
-                passage = int(np.searchsorted(self._starts, start, "right")) - 1
+            group = slice(left[hit], right[hit])
+            for start, passage in zip(known_places[group].tolist(), owners[group].tolist(), strict=True):
                 shared[passage].update(range(start, start + length))
                 begin, end = found_at.get(passage, (place, place))
                 if place <= end:  # goes on from the run before

@@ -6,6 +6,7 @@ import pytest
 from datasets import load_from_disk
 
 from data_prep.build import build
+from data_prep.dialogue import content_hash
 from data_prep.encode import Encoder, RejectedDialogue
 from data_prep.quarantine import Quarantine, iter_dialogues
 from data_prep.split import SplitError
@@ -42,9 +43,11 @@ def test_real_rows_are_packed_whole_or_quarantined(real_data_dir, load_test_toke
     assert not set(packed) & set(held_out)
 
     with Quarantine(None) as quarantine:
-        dialogues = [row for source, path in files.items() for row in iter_dialogues(source, [str(path)], quarantine)]
+        read = [row for source, path in files.items() for row in iter_dialogues(source, [str(path)], quarantine)]
+    dialogues = list({content_hash(dialogue): dialogue for dialogue in reversed(read)}.values())[::-1]
+    assert report.quality.duplicates == len(read) - len(dialogues) > 0  # the Glaive sample repeats itself
     expected = Counter()
-    rejected = quarantine.rejected
+    rejected = quarantine.rejected + report.quality.duplicates
     for dialogue, result in zip(dialogues, encoder.encode_batch(dialogues), strict=True):
         if isinstance(result, RejectedDialogue) or max(len(sample.input_ids) for sample in result) > 1024:
             rejected += 1
