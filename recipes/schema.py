@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 Part = Literal["thought", "call", "answer"]
-# transformers' schedules that need nothing beyond the warm-up.
+# transformers' schedules that need nothing beyond the warm-up and, the last one, the decay.
 Schedule = Literal[
-    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
+    "warmup_stable_decay",
 ]  # fmt: skip
 
 # Attention implementations that keep packed dialogues apart given restarting positions and no mask: transformers
@@ -151,6 +152,9 @@ class Recipe(Frozen):
     learning_rate: Float = Field(gt=0, description="Peak learning rate.")
     lr_scheduler_type: Schedule = Field("cosine", description="Schedule of the learning rate.")
     warmup_ratio: Float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up.")
+    decay_ratio: Float = Field(
+        0.2, gt=0, le=1, description="Share of the steps that decay, the last ones, under warmup_stable_decay."
+    )
     weight_decay: Float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: Float = Field(1.0, ge=0, description="Gradients are clipped to this norm.")
     num_train_epochs: Float = Field(1.0, gt=0, description="Passes over the training data.")

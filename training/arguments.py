@@ -27,6 +27,9 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler_type,
         warmup_steps=recipe.warmup_ratio,  # under 1 it is a share of the steps
+        lr_scheduler_kwargs=(
+            {"num_decay_steps": recipe.decay_ratio} if recipe.lr_scheduler_type == "warmup_stable_decay" else None
+        ),  # a share too: DialogueTrainer knows of how many
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         num_train_epochs=recipe.num_train_epochs,

@@ -105,6 +105,13 @@ class DialogueTrainer(SFTTrainer):
         self.remove_callback(PrinterCallback)  # training/progress.py prints
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the trained tokens of a global batch
 
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """The schedule, whose decay is a share of the steps until here."""
+        decay = (self.args.lr_scheduler_kwargs or {}).get("num_decay_steps")
+        if isinstance(decay, float):
+            self.args.lr_scheduler_kwargs = {"num_decay_steps": math.ceil(decay * num_training_steps)}
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> EpochOrder:
         multiple = self.args.per_device_train_batch_size * self.accelerator.num_processes
         return EpochOrder(len(self.run.train), self.args.seed, multiple)

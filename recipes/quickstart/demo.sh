@@ -24,12 +24,12 @@ step() {
     printf '  (%d s)\n' $step_s
 }
 
-# How many dialogues fit into what is left: one trains as long as a 26th of the evaluation that was just timed takes, on
-# whatever machine; the evaluation of the adapter takes 10 % longer than that one; the rest, starting and saving, 60 s.
+# How many dialogues fit into what is left: one trains as long as a 28th of the evaluation that was just timed takes, on
+# whatever machine; the evaluation of the adapter takes as long as that one; the rest, starting and saving, 60 s.
 affordable_rows() {
     local evaluation_s=$(($1 + 1))
-    local left_s=$((budget_s - $(elapsed) - evaluation_s * 11 / 10 - 60))
-    local rows=$((left_s * 26 / evaluation_s / 2 * 2))
+    local left_s=$((budget_s - $(elapsed) - evaluation_s - 60))
+    local rows=$((left_s * 28 / evaluation_s / 2 * 2))
     echo $((rows < 24 ? 24 : rows > 200 ? 200 : rows))
 }
 

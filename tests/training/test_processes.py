@@ -50,21 +50,27 @@ def test_a_run_killed_at_a_random_step_and_resumed_ends_with_identical_bits(writ
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     trained([*command, f"output_dir={whole}"])
 
-    process = subprocess.Popen([*command, f"output_dir={killed}"], cwd=REPOSITORY, env=ENVIRONMENT,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    deadline = time.monotonic() + 300
-    while len(losses(killed)) < kill_at and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "manifest.json").exists(), "the run was over before it could be killed"
-
-    printed = trained([*command, f"output_dir={killed}"])
-    resumed_from = re.search(r"resuming from \S+checkpoint-(\d+)", printed)
-    assert resumed_from and int(resumed_from[1]) >= kill_at - 3, (kill_at, printed)
+    resumed_from = killed_and_resumed([*command, f"output_dir={killed}"], killed, kill_at)
+    assert resumed_from >= kill_at - 3
     expected, got = (load_file(folder / "adapter_model.safetensors") for folder in (whole, killed))
     assert all(torch.equal(got[name], tensor) for name, tensor in expected.items()), f"killed at step {kill_at}"
     assert losses(killed) == losses(whole)
+
+
+def killed_and_resumed(command: list[str], output: Path, kill_at: int) -> int:
+    """Kill the command's processes once `kill_at` steps are logged, run it again; returns the step it resumed from."""
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 300
+    while len(losses(output)) < kill_at and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (output / "manifest.json").exists(), "the run was over before it could be killed"
+    printed = trained(command)
+    resumed_from = re.search(r"resuming from \S+checkpoint-(\d+)", printed)
+    assert resumed_from, (kill_at, printed)
+    return int(resumed_from[1])
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +80,15 @@ def one_process() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
+def test_two_processes_train_as_one_does_resume_and_save_what_plain_transformers_loads(
     mode: str, write_recipe: Callable[..., Path], tmp_path: Path, one_process: dict[str, Any]
 ):
     # 30 rows in steps of 8: the last step of an epoch is short, and rows must not be repeated to fill it.
-    recipe = str(write_recipe(max_steps=6, save_steps=3, eval_steps=3, held_out_share=0.25, max_grad_norm=0.5))
+    recipe = str(
+        write_recipe(
+            max_steps=12, save_steps=3, save_total_limit=4, eval_steps=3, held_out_share=0.25, max_grad_norm=0.5
+        )
+    )
     if not one_process:
         alone = tmp_path / "alone"
         trained([sys.executable, "train.py", recipe, f"output_dir={alone}", "per_device_train_batch_size=8"])
@@ -89,7 +99,8 @@ def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
     launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--main_process_port", str(free_port()),
               "--config_file", f"accelerate_configs/cpu_{mode}.yaml"]  # fmt: skip
     output = tmp_path / "run"
-    printed = trained([*launch, "train.py", recipe, "per_device_train_batch_size=2", "gradient_accumulation_steps=2"])
+    command = [*launch, "train.py", recipe, "per_device_train_batch_size=2", "gradient_accumulation_steps=2"]
+    printed = trained(command)
     assert MODES[mode] in printed
     assert losses(output) == pytest.approx(one_process["loss"], rel=1e-4)
     assert held_out(output) == pytest.approx(one_process["held_out"], rel=1e-4)
@@ -97,9 +108,15 @@ def test_two_processes_train_as_one_does_and_save_what_plain_transformers_loads(
     ids = torch.arange(3, 40)[None]
     assert torch.isfinite(final(ids).logits).all()
     assert not torch.equal(final(ids).logits, middle(ids).logits)
-    last = AutoModelForCausalLM.from_pretrained(output / "checkpoint-6")
+    last = AutoModelForCausalLM.from_pretrained(output / "checkpoint-12")
     torch.testing.assert_close(final(ids).logits, last(ids).logits)
     assert [evaluated(folder, tmp_path) for folder in (output, output / "checkpoint-3")] == one_process["said"]
+
+    killed = tmp_path / "killed"
+    assert killed_and_resumed([*command, f"output_dir={killed}"], killed, random.randint(4, 8)) in (3, 6)
+    resumed = AutoModelForCausalLM.from_pretrained(killed)
+    torch.testing.assert_close(resumed(ids).logits, final(ids).logits, rtol=1e-4, atol=1e-5)
+    assert losses(killed) == pytest.approx(losses(output), rel=1e-4)
 
 
 def evaluated(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -110,7 +127,9 @@ def evaluated(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], list[str]
     assert evaluate(["run", str(checkpoint), *options, "--out", str(out)]) == 0
     report = json.loads((out / "report.json").read_text())
     records = [json.loads(line) for line in (out / "transcripts.jsonl").read_text().splitlines()]
-    return report["tasks"]["function_calls"]["metrics"], [step["text"] for record in records for step in record["steps"]]
+    return report["tasks"]["function_calls"]["metrics"], [
+        step["text"] for record in records for step in record["steps"]
+    ]
 
 
 def held_out(output: Path) -> list[float]:

@@ -65,6 +65,13 @@ def test_a_run_leaves_a_complete_final_model_and_complete_checkpoints(write_reci
     assert (output / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_decay_is_a_share_of_the_steps_however_many_they_are(write_recipe):
+    output = run(write_recipe(max_steps=8, lr_scheduler_type="warmup_stable_decay", warmup_ratio=0, decay_ratio=0.5))
+    rates = [row["learning_rate"] for row in read_metrics(output / "metrics.jsonl") if "loss" in row]
+    assert rates[:5] == [1e-3] * 5  # the decay begins behind the fourth step, at the peak
+    assert rates[4:] == sorted(rates[4:], reverse=True) and 0 < rates[-1] < 2e-4
+
+
 def test_the_saved_model_learns_its_dialogues_and_stops_at_the_end_of_its_turn(write_recipe, tmp_path):
     rows = tmp_path / "two.jsonl"
     made = [("one", "The first."), ("two", "Second!")]
