@@ -65,7 +65,7 @@ class EpochOrder(Sampler[int]):
         self.row_count, self.seed, self.multiple, self.epoch = row_count, seed, multiple, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate's data loader."""
+        """Called before each epoch; by the trainer, for accelerate's loader forgets it where batches are skipped."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -114,7 +114,8 @@ class DialogueTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> EpochOrder:
         multiple = self.args.per_device_train_batch_size * self.accelerator.num_processes
-        return EpochOrder(len(self.run.train), self.args.seed, multiple)
+        self._order = EpochOrder(len(self.run.train), self.args.seed, multiple)
+        return self._order
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
@@ -134,6 +135,7 @@ class DialogueTrainer(SFTTrainer):
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
+        self._order.set_epoch(epoch["epoch"])
         super()._run_epoch(**epoch)
 
     def compute_loss(

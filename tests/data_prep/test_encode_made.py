@@ -77,9 +77,9 @@ def test_samples_are_exact_or_refused_where_data_holds_control_tokens_and_marker
 @pytest.mark.parametrize(("case", "tool_format"), MANY)
 def test_many_samples_are_the_oracles(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder(case, tool_format), case, seen), AWKWARD, 250)
-    for_all(is_exact(encoder(case, tool_format), case, seen), HOSTILE, 250)
-    assert seen["kept"] >= 50
+    for_all(is_exact(encoder(case, tool_format), case, seen), AWKWARD, 100)
+    for_all(is_exact(encoder(case, tool_format), case, seen), HOSTILE, 100)
+    assert seen["kept"] >= 20
 
 
 def test_a_plain_template_refuses_nothing_but_markers_control_tokens_and_untrained_rows() -> None:
@@ -164,8 +164,8 @@ def test_plain_mode_makes_no_control_token_of_data_and_loses_no_text(case: str, 
 @pytest.mark.parametrize(("case", "tool_format"), MANY)
 def test_plain_mode_is_exact_on_many(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_plain(encoder(case, tool_format, control_text="plain"), seen), FORGED, 300)
-    assert seen["held control text"] + seen["free"] >= 30
+    for_all(is_plain(encoder(case, tool_format, control_text="plain"), seen), FORGED, 120)
+    assert seen["held control text"] + seen["free"] >= 12
 
 
 def test_plain_mode_is_reject_mode_where_no_control_text_is() -> None:

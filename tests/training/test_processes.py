@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -24,7 +24,6 @@ from tests.training.conftest import REPOSITORY
 from training.progress import read_metrics
 
 pytestmark = pytest.mark.slow
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 MODES = {
     "ddp": "distributed type MULTI_CPU, world size 2",
     "zero2": "distributed type DEEPSPEED ZeRO-2, world size 2",
@@ -36,38 +35,41 @@ def losses(output: Path) -> list[float]:
     return [row["loss"] for row in read_metrics(output / "metrics.jsonl") if "loss" in row]
 
 
-def trained(command: list[str]) -> str:
+def trained(command: list[str], environment: dict[str, str]) -> str:
     """What a training command prints; it must succeed."""
-    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
-def test_a_run_killed_at_a_random_step_and_resumed_ends_with_identical_bits(write_recipe, tmp_path):
+def test_a_run_killed_at_a_random_step_and_resumed_ends_with_identical_bits(write_recipe, launch_env, tmp_path):
     kill_at = random.randint(3, 18)
     recipe = str(write_recipe(max_steps=20, save_steps=2, use_peft=True, lora_dropout=0.1, held_out_share=0))
     command = [sys.executable, "train.py", recipe]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    trained([*command, f"output_dir={whole}"])
+    trained([*command, f"output_dir={whole}"], launch_env)
 
-    resumed_from = killed_and_resumed([*command, f"output_dir={killed}"], killed, kill_at)
+    resumed_from = killed_and_resumed([*command, f"output_dir={killed}"], launch_env, killed, kill_at)
     assert resumed_from >= kill_at - 3
     expected, got = (load_file(folder / "adapter_model.safetensors") for folder in (whole, killed))
     assert all(torch.equal(got[name], tensor) for name, tensor in expected.items()), f"killed at step {kill_at}"
     assert losses(killed) == losses(whole)
 
 
-def killed_and_resumed(command: list[str], output: Path, kill_at: int) -> int:
+def killed_and_resumed(command: list[str], environment: dict[str, str], output: Path, kill_at: int) -> int:
     """Kill the command's processes once `kill_at` steps are logged, run it again; returns the step it resumed from."""
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    process = psutil.Popen(command, cwd=REPOSITORY, env=environment,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     deadline = time.monotonic() + 300
     while len(losses(output)) < kill_at and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # A launcher gives each of its processes a session of its own, so killing the group would leave them running.
+    doomed = [process, *process.children(recursive=True)] if process.is_running() else [process]
+    for one in doomed:
+        one.kill()
+    psutil.wait_procs(doomed)
     assert not (output / "manifest.json").exists(), "the run was over before it could be killed"
-    printed = trained(command)
+    printed = trained(command, environment)
     resumed_from = re.search(r"resuming from \S+checkpoint-(\d+)", printed)
     assert resumed_from, (kill_at, printed)
     return int(resumed_from[1])
@@ -81,7 +83,11 @@ def one_process() -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_train_as_one_does_resume_and_save_what_plain_transformers_loads(
-    mode: str, write_recipe: Callable[..., Path], tmp_path: Path, one_process: dict[str, Any]
+    mode: str,
+    write_recipe: Callable[..., Path],
+    launch_env: dict[str, str],
+    tmp_path: Path,
+    one_process: dict[str, Any],
 ):
     # 30 rows in steps of 8: the last step of an epoch is short, and rows must not be repeated to fill it.
     recipe = str(
@@ -91,17 +97,21 @@ def test_two_processes_train_as_one_does_resume_and_save_what_plain_transformers
     )
     if not one_process:
         alone = tmp_path / "alone"
-        trained([sys.executable, "train.py", recipe, f"output_dir={alone}", "per_device_train_batch_size=8"])
+        command = [*launch("cpu"), "train.py", recipe, f"output_dir={alone}", "per_device_train_batch_size=8"]
+        assert "distributed type NO, world size 1" in trained(command, launch_env)
         one_process["loss"] = losses(alone)
         one_process["held_out"] = held_out(alone)
         one_process["said"] = [evaluated(folder, tmp_path) for folder in (alone, alone / "checkpoint-3")]
 
-    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--main_process_port", str(free_port()),
-              "--config_file", f"accelerate_configs/cpu_{mode}.yaml"]  # fmt: skip
     output = tmp_path / "run"
-    command = [*launch, "train.py", recipe, "per_device_train_batch_size=2", "gradient_accumulation_steps=2"]
-    printed = trained(command)
-    assert MODES[mode] in printed
+    command = [
+        *launch(f"cpu_{mode}"),
+        "train.py",
+        recipe,
+        "per_device_train_batch_size=2",
+        "gradient_accumulation_steps=2",
+    ]
+    assert MODES[mode] in trained(command, launch_env)
     assert losses(output) == pytest.approx(one_process["loss"], rel=1e-4)
     assert held_out(output) == pytest.approx(one_process["held_out"], rel=1e-4)
     final, middle = (AutoModelForCausalLM.from_pretrained(folder) for folder in (output, output / "checkpoint-3"))
@@ -113,7 +123,7 @@ def test_two_processes_train_as_one_does_resume_and_save_what_plain_transformers
     assert [evaluated(folder, tmp_path) for folder in (output, output / "checkpoint-3")] == one_process["said"]
 
     killed = tmp_path / "killed"
-    assert killed_and_resumed([*command, f"output_dir={killed}"], killed, random.randint(4, 8)) in (3, 6)
+    assert killed_and_resumed([*command, f"output_dir={killed}"], launch_env, killed, random.randint(7, 9)) in (6, 9)
     resumed = AutoModelForCausalLM.from_pretrained(killed)
     torch.testing.assert_close(resumed(ids).logits, final(ids).logits, rtol=1e-4, atol=1e-5)
     assert losses(killed) == pytest.approx(losses(output), rel=1e-4)
@@ -136,10 +146,10 @@ def held_out(output: Path) -> list[float]:
     return [row["held_out_loss"] for row in read_metrics(output / "metrics.jsonl") if "held_out_loss" in row]
 
 
-def free_port() -> int:
-    """A port no other test's launch uses just now."""
-    import socket
-
+def launch(config: str) -> list[str]:
+    """The start of a launch command, on a port that no other test's launch uses just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        port = str(probe.getsockname()[1])
+    return [str(Path(sys.executable).parent / "accelerate"), "launch", "--main_process_port", port,
+            "--config_file", f"accelerate_configs/{config}.yaml"]  # fmt: skip
