@@ -295,8 +295,8 @@ def _turns(
     """Thought and calls, results, thought and calls, ..., final answer.
 
     A thought counts the turns, the answer's among them, and says what this one is for: the first in the words of the
-    request, the others by the tools that the thought before named. Then come what the calls before found for it, the
-    definitions of what it calls, out of the tool list, so that the calls keep to it, and the tools of the turns after.
+    request, the others by the tools that the thought before named. Then come what the calls before found for it, what
+    it calls, with the parameters that the tool list requires, and the tools of the turns after.
     """
     steps, first_wave = task.steps, task.plan.first_wave if listing.parallel else 1
     waves = [list(range(first_wave)), *([index] for index in range(first_wave, len(steps)))]
@@ -306,9 +306,9 @@ def _turns(
     for number, wave in enumerate(waves, 1):
         aims = [wanted[index] if number == 1 else steps[index].function.name for index in wave]
         thought = grammar.plan.format(number=number, count=count, aim=grammar.also.join(aims)) + found
-        definitions = [_definition(listing.tools[steps[index].function.name]) for index in wave]
+        called = [_with_required(listing.tools[steps[index].function.name]) for index in wave]
         after = "".join(grammar.then + step.function.name for step in steps[wave[-1] + 1 :])
-        thought += grammar.step.replace("{definition}", grammar.also.join(definitions) + after)
+        thought += grammar.step.format(calls=grammar.also.join(called) + after)
         calls = tuple(ToolCall(f"call_{first_id + i}", steps[i].function.name, steps[i].arguments) for i in wave)
         messages.append(Message(role="assistant", content=thought, tool_calls=calls))
         messages += [_result(call, steps[index]) for call, index in zip(calls, wave, strict=True)]
@@ -326,10 +326,10 @@ def _used(task: Task, wave: list[int]) -> list[Link]:
     return [link for link in dict.fromkeys(links) if link[0] in wave]
 
 
-def _definition(tool: dict[str, Any]) -> str:
-    """What the tool list says of a function, up to its parameters."""
+def _with_required(tool: dict[str, Any]) -> str:
+    """A function's name and the parameters it requires, as the tool list writes them."""
     listed = button.to_button_tool(tool)
-    return button.dump_json({key: listed[key] for key in ("name", "description", "parameters")})
+    return button.dump_json({key: listed[key] for key in ("name", "required")})
 
 
 def _result(call: ToolCall, step: Step) -> Message:

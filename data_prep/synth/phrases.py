@@ -24,7 +24,7 @@ class Grammar(NamedTuple):
     also: str  # what stands between two calls of one turn
     then: str  # what stands before each tool of a later turn
     found: str  # a {result} of the calls before that is needed now
-    step: str  # the calls to make: their {definition} in the tool list
+    step: str  # the calls to make, each with the parameters it requires
     done: str  # the aim of the last turn
     answer: tuple[str, ...]
 
@@ -51,7 +51,7 @@ GRAMMARS = {
         also=" and ",
         then=" before ",
         found=" Found {result}.",
-        step=" I use {definition}.",
+        step=" I use {calls}.",
         done="answer",
         answer=("{says}", "{says}", "Here is what I found: {says}", "Done! {says}"),
     ),
@@ -75,7 +75,7 @@ GRAMMARS = {
         also=" plus ",
         then=" ahead of ",
         found=" Got {result}.",
-        step=" I call {definition}.",
+        step=" I call {calls}.",
         done="reply",
         answer=("{says}", "The outcome: {says}"),
     ),

@@ -9,7 +9,7 @@ out=runs/quickstart
 train=$out/data/button_train.jsonl
 held_out=$out/data/button_held_out.jsonl
 tuned=$out/button
-# Chains of two calls with four tools listed: 51 held-out dialogues give 102 turns that are a call.
+# Chains of two calls with four tools listed: 51 held-out dialogues give 102 turns that are a call, of up to 110 tokens.
 shape="--max-calls 2 --max-tools 4 --simple"
 budget_s=${DEMO_BUDGET_S:-870}
 started=${DEMO_STARTED:-$(date +%s)} # `make demo` counts its set-up in
@@ -24,19 +24,19 @@ step() {
     printf '  (%d s)\n' $step_s
 }
 
-# How many dialogues fit into what is left: one trains as long as a 28th of the evaluation that was just timed takes, on
+# How many dialogues fit into what is left: one trains as long as a 26th of the evaluation that was just timed takes, on
 # whatever machine; the evaluation of the adapter takes as long as that one; the rest, starting and saving, 60 s.
 affordable_rows() {
     local evaluation_s=$(($1 + 1))
     local left_s=$((budget_s - $(elapsed) - evaluation_s - 60))
-    local rows=$((left_s * 28 / evaluation_s / 2 * 2))
+    local rows=$((left_s * 26 / evaluation_s / 2 * 2))
     echo $((rows < 24 ? 24 : rows > 200 ? 200 : rows))
 }
 
 step python -m training smollm2 --out $model
 step python -m data_prep synth button --out $held_out --rows 51 --rows-per-list 6 --split held_out $shape
 [ -f $out/before/report.json ] || rm -rf $out/before # one that was cut off would be timed in part
-step python -m eval run $model --tasks calls --tool-format button --data $held_out --max-new-tokens 128 --out $out/before
+step python -m eval run $model --tasks calls --tool-format button --data $held_out --max-new-tokens 112 --out $out/before
 if [ ! -f $train ]; then
     rows=$(affordable_rows $step_s)
     printf '\n%d s are over, that evaluation took %d s: training on %d dialogues fits into %d s\n' \
@@ -45,7 +45,7 @@ if [ ! -f $train ]; then
 fi
 step python -m data_prep preview $recipe --rows 0 --html $out/preview.html
 step accelerate launch --config_file accelerate_configs/cpu.yaml train.py $recipe
-step python -m eval run $tuned --tasks calls --data $held_out --max-new-tokens 128 --out $out/after
+step python -m eval run $tuned --tasks calls --data $held_out --max-new-tokens 112 --out $out/after
 step python -m eval compare $out/before $out/after --out $out/compare.html
 
 printf '\nDone in %d min %d s.\n' $(($(elapsed) / 60)) $(($(elapsed) % 60))

@@ -100,7 +100,7 @@ def test_the_first_thought_quotes_the_request_and_the_others_the_plan_before_the
         words, request = quote.split(grammar.also), request.lower()
         halves = [(grammar.also.join(words[:at]), grammar.also.join(words[at:])) for at in range(len(words))]
         assert any(left in request and right in request for left, right in halves), (quote, request)
-        planned = first.split("<call>")[0].rpartition("}")[2].split(grammar.then)[1:]  # behind the definitions
+        planned = first.split("<call>")[0].rpartition("}")[2].split(grammar.then)[1:]  # behind the calls
         aims = [re.match(r"\w+ \d+ of \d+: (.*?)\.", text)[1] for text in others]
         assert aims == [*(name.rstrip(".") for name in planned), grammar.done]
 
