@@ -16,6 +16,7 @@ from torch import Tensor
 
 from data_prep.encode import KINDS, STOP
 from data_prep.samples import KIND_OF_PART, UNTRAINED
+from recipes.schema import Part
 from training.attention import attention_inputs
 
 
@@ -42,7 +43,7 @@ def trained_kinds(batch: Mapping[str, Any]) -> Tensor:
     return batch["kinds"][0, trained + 1]
 
 
-def trained_weights(batch: Mapping[str, Any], loss_weights: Mapping[str, float]) -> Tensor:
+def trained_weights(batch: Mapping[str, Any], loss_weights: Mapping[Part, float]) -> Tensor:
     """The weight of each trained token (trained tokens,) float64, in the order of `token_losses`; 1 for a part unnamed.
 
     A stop token has the weight of the last trained token before it, which is of its own turn: it ends that part, and

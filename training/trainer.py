@@ -31,6 +31,7 @@ from trl import SFTConfig, SFTTrainer
 
 from data_prep.encode import KINDS
 from recipes.manifest import read_manifest
+from recipes.schema import Part
 from training.attention import check_borders, implementation_for
 from training.checkpoint import finish_checkpoint, move_into, named_disk_errors, rotate
 from training.collate import FILLER, collate
@@ -49,7 +50,7 @@ class Run:
     manifest: Mapping[str, Any]
     attn_implementation: str  # as the recipe names it
     share_prefixes: bool
-    loss_weights: Mapping[str, float]  # by part; empty where every trained token counts the same
+    loss_weights: Mapping[Part, float]  # by part; empty where every trained token counts the same
     save_total_limit: int | None
     peft_config: PeftConfig | None = None
     callbacks: tuple[TrainerCallback, ...] = ()

@@ -85,7 +85,9 @@ def make_row(split: str, seed: int, index: int) -> dict[str, Any]:
     correcting = rng.random() < CORRECTION_SHARE
     form, turns, answers = _correct(rng, split, solved) if correcting else _follow_up(rng, solved)
     speakers = ("human", "gpt") * len(turns)
-    conversations = [{"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)]
+    conversations: list[dict[str, Any]] = [
+        {"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)
+    ]
     if form == "self_correction":
         conversations[1]["train"] = False
     return {
@@ -161,7 +163,7 @@ def _correct(rng: Random, split: str, solved: Solved) -> tuple[str, list[str], l
     wording = CORRECTIONS[split]
     steps = solved.story.steps
     made = _mistake(rng, wording, solved)
-    frame, (asked, reply), shown = (rng.choice(among) for among in (made.frames, wording.thanks, wording.attempt))
+    frame, (asked, reply), shown = rng.choice(made.frames), rng.choice(wording.thanks), rng.choice(wording.attempt)
     own = rng.random() < OWN_SHARE
     answer = solved.words[steps[-1].name]
     diagnosis = frame.format(
