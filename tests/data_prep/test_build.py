@@ -161,6 +161,15 @@ def test_only_last_turn_trains_what_marks_on_all_earlier_turns_train(tmp_path, e
             assert row["kinds"].count(STOP) == len(row["seq_lengths"])
 
 
+def test_a_row_whose_mark_is_no_yes_or_no_is_quarantined_with_the_message_named(tmp_path, encoder):
+    rows = [chat(0), chat(1)]
+    rows[1]["messages"][1]["train"] = "false"
+    build(recipe_of(write_rows(tmp_path / "rows.jsonl", rows), max_rejected=1), tmp_path / "out", encoder)
+    [entry] = quarantined(tmp_path / "out")
+    assert (entry["row"], entry["code"]) == (2, "train_type")
+    assert entry["message"] == "message 1: 'train' must be true, false, 1 or 0, not 'false'"
+
+
 def test_held_out_dialogues_keep_their_own_marks_for_the_evaluation(tmp_path, encoder):
     recipe = recipe_of(several_turns(tmp_path, False), only_last_turn=True, held_out_share=0.4, group_by="id")
     build(recipe, tmp_path / "out", encoder)
