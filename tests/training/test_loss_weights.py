@@ -35,13 +35,14 @@ WEIGHTS = st.dictionaries(st.sampled_from(sorted(PARTS)), st.floats(0.01, 100), 
 
 
 def dialogue_row(seed: int) -> dict[str, Any]:
-    """A row of one dialogue of one to three turns, each of one to three parts of which some are not trained."""
+    """A row of one dialogue of one to three turns, each of one to three parts, of which some are trained."""
     rng = random.Random(seed)
-    trained = set(rng.sample(sorted(PARTS.values()), rng.randint(1, 3)))
+    turns = [sorted(rng.sample([1, 2, 3], rng.randint(1, 3))) for _ in range(rng.randint(1, 3))]
+    trained = {rng.choice(turns[0]), *rng.sample([1, 2, 3], rng.randint(0, 2))}
     kinds, labelled = [CONTEXT], [False]
-    for _ in range(rng.randint(1, 3)):
+    for parts in turns:
         context = rng.randint(1, 6)
-        turn = [kind for kind in sorted(rng.sample([1, 2, 3], rng.randint(1, 3))) for _ in range(rng.randint(1, 4))]
+        turn = [kind for kind in parts for _ in range(rng.randint(1, 4))]
         kinds += [CONTEXT] * context + turn + [STOP]
         labelled += [False] * context + [kind in trained for kind in turn] + [not trained.isdisjoint(turn)]
     ids = [rng.randrange(1, VOCABULARY) for _ in kinds]
