@@ -129,6 +129,7 @@ def make_trainer(
         manifest={**manifest, "run": identity},
         attn_implementation=recipe.attn_implementation,
         share_prefixes=recipe.share_prefixes,
+        loss_weights=recipe.loss_weights,
         save_total_limit=recipe.save_total_limit,
         peft_config=lora_config(recipe) if recipe.use_peft and not isinstance(model, PeftModel) else None,
         callbacks=(ProgressCallback(Path(recipe.output_dir), console),),

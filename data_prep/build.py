@@ -46,7 +46,7 @@ WAIT_TIMEOUT_S = 4 * 3600.0
 # The recipe's fields that decide the samples; everything about the encoder is in its facts and its tokenizer.
 DATA_FIELDS = (
     "train_data", "held_out_data", "held_out_share", "deduplicate", "decontaminate", "group_by", "seed",
-    "train_on", "max_length", "over_length", "max_rejected", "packing", "share_prefixes",
+    "train_on", "only_last_turn", "max_length", "over_length", "max_rejected", "packing", "share_prefixes",
 )  # fmt: skip
 
 

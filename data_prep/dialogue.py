@@ -152,6 +152,14 @@ def assistant_turns(dialogue: Dialogue, trained_only: bool = False) -> list[int]
     ]
 
 
+def last_turn_only(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with all assistant turns but the last that is trained marked `train: false`."""
+    messages = list(dialogue.messages)
+    for index in assistant_turns(dialogue, trained_only=True)[:-1]:
+        messages[index] = msgspec.structs.replace(messages[index], train=False)
+    return msgspec.structs.replace(dialogue, messages=tuple(messages))
+
+
 def write_jsonl(path: str, dialogues: Iterable[Dialogue]) -> int:
     """Write canonical dialogues, one JSON object a line; returns how many."""
     encoder = msgspec.json.Encoder()

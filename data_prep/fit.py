@@ -4,7 +4,8 @@
     over_length: truncate_turns   whole turns are cut off its end until it fits and ends in a trained turn
     over_length: error            the build fails
 
-No turn is ever cut through.
+No turn is ever cut through. Under `only_last_turn` the last turn is the only trained one: truncate_turns can cut off no
+more than what follows it, and a dialogue that is too long up to there goes to the quarantine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.build_dir import BuildError
-from data_prep.dialogue import Dialogue, assistant_turns, write_jsonl
+from data_prep.dialogue import Dialogue, assistant_turns, last_turn_only, write_jsonl
 from data_prep.encode import Encoded, Encoder, Proven, RejectedDialogue
 from data_prep.progress import progress
 from data_prep.quarantine import Quarantine
@@ -50,13 +51,18 @@ class Encoding:
         self.laws: Counter[str] = Counter()  # law of data_prep/proofs.py -> dialogues proven to hold it
 
     def encode(self, chunk: Sequence[tuple[int, Dialogue]]) -> Iterator[tuple[int, Dialogue, list[Encoded]]]:
-        """(number, dialogue as encoded, samples) of those that pass; the others go to the quarantine."""
-        results = self.encoder.prove_batch([dialogue for _, dialogue in chunk])
-        for (number, whole), result in zip(chunk, results, strict=True):
+        """(number, dialogue as long as encoded, samples) of those that pass; the others go to the quarantine.
+
+        The dialogue keeps the row's own `train` marks: `only_last_turn` says what is trained, as `train_on` does, and
+        not what an evaluation of the held-out dialogues asks for.
+        """
+        marked = [last_turn_only(whole) if self.recipe.only_last_turn else whole for _, whole in chunk]
+        results = self.encoder.prove_batch(marked)
+        for (number, whole), trained, result in zip(chunk, marked, results, strict=True):
             try:
                 if isinstance(result, RejectedDialogue):
                     raise result
-                dialogue, proven = self._fit(whole, result)
+                dialogue, proven = self._fit(trained, result)
                 samples = self._trained(proven.samples)
             except RejectedDialogue as rejected:
                 self.quarantine.reject(whole, rejected.code, rejected.message)
@@ -64,7 +70,7 @@ class Encoding:
             if self.recipe.control_text == "plain" and self.encoder.control_text_in(dialogue) is not None:
                 self.control_text_dialogues += 1
             self.laws.update(proven.laws)
-            yield number, dialogue, samples
+            yield number, whole.before(len(dialogue.messages)), samples
 
     def _trained(self, samples: list[Encoded]) -> list[Encoded]:
         """The samples with a trained token. Raises RejectedDialogue where there is none."""

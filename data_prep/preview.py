@@ -23,7 +23,7 @@ from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
 from data_prep.build_dir import BuildError
-from data_prep.dialogue import Dialogue
+from data_prep.dialogue import Dialogue, last_turn_only
 from data_prep.encode import CONTEXT, KINDS, STOP, Encoded, Encoder, RejectedDialogue, load_encoder, load_tokenizer
 from data_prep.fit import loaded
 from data_prep.preview_html import write_html
@@ -233,11 +233,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.recipe is not None:
         recipe = load_recipe(options.recipe, options.overrides)
         encoder = loaded(recipe.model_name_or_path, lambda: load_encoder(recipe))
-        entries, train_on = list(recipe.train_data), recipe.train_on
+        entries, train_on, only_last_turn = list(recipe.train_data), recipe.train_on, recipe.only_last_turn
     else:
         encoder = loaded(options.model, lambda: Encoder(load_tokenizer(options.model)))
         entries, train_on = _entries_of_file(options.path, options.source), Recipe.model_fields["train_on"].default
-    shown = [view for dialogue in pick(entries, options.rows) for view in views(dialogue, encoder, train_on)]
+        only_last_turn = False
+    dialogues = pick(entries, options.rows)
+    if only_last_turn:
+        dialogues = [last_turn_only(dialogue) for dialogue in dialogues]
+    shown = [view for dialogue in dialogues for view in views(dialogue, encoder, train_on)]
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     console.print(legend(), "")
     for view in shown:

@@ -127,6 +127,12 @@ class Recipe(Frozen):
     train_on: tuple[Part, ...] = Field(
         ("thought", "call", "answer"), min_length=1, description="Parts of the assistant's turns that are trained."
     )
+    only_last_turn: bool = Field(
+        False, description="Of each dialogue, train only the last assistant turn that is not marked train: false."
+    )
+    loss_weights: dict[Part, Annotated[Float, Field(gt=0)]] = Field(
+        default_factory=dict, description="Weights of parts in the loss; only their ratios matter, and 1 if not named."
+    )
     max_length: Int = Field(8192, ge=16, description="Longest sample, in tokens.")
     over_length: Literal["drop", "truncate_turns", "error"] = Field(
         "drop", description="What a dialogue over max_length meets: drop, truncate_turns (after a whole turn), error."
@@ -203,6 +209,8 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
         problems.append(f"decontaminate: {repeated!r} is listed twice; list each set once")
     for repeated in sorted({part for part in recipe.train_on if recipe.train_on.count(part) > 1}):
         problems.append(f"train_on: {repeated!r} is listed twice; list each part once")
+    for part in sorted(recipe.loss_weights.keys() - set(recipe.train_on)):
+        problems.append(f"loss_weights: {part!r} is not trained; add it to train_on, or leave out its weight")
     for field, sources in (("train_data", recipe.train_data), ("held_out_data", recipe.held_out_data or ())):
         with_weight = [source.weight is not None for source in sources]
         if any(with_weight) and not all(with_weight):

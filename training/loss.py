@@ -1,8 +1,8 @@
 """Loss per trained token: cross-entropy summed over a global batch, divided by the trained tokens of that batch.
 
-A token counts once wherever it stands, so per-device batch 1 with accumulation 8 equals 8 with 1, on any number of
-processes. The LM head runs at trained positions only: with 49,152 words of vocabulary and a fifth of the tokens
-trained, the full head would be a large share of a small model's work.
+A token counts once, or as much as `loss_weights` gives its part, wherever it stands, so per-device batch 1 with
+accumulation 8 equals 8 with 1, on any number of processes. The LM head runs at trained positions only: with 49,152
+words of vocabulary and a fifth of the tokens trained, the full head would be a large share of a small model's work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data_prep.samples import UNTRAINED
+from data_prep.encode import KINDS, STOP
+from data_prep.samples import KIND_OF_PART, UNTRAINED
+from recipes.schema import Part
 from training.attention import attention_inputs
 
 
@@ -39,6 +41,21 @@ def trained_kinds(batch: Mapping[str, Any]) -> Tensor:
     """The kind of each trained token (trained tokens,) int64, in the order of `token_losses`."""
     trained = (batch["labels"][0, 1:] != UNTRAINED).nonzero().flatten()
     return batch["kinds"][0, trained + 1]
+
+
+def trained_weights(batch: Mapping[str, Any], loss_weights: Mapping[Part, float]) -> Tensor:
+    """The weight of each trained token (trained tokens,) float64, in the order of `token_losses`; 1 for a part unnamed.
+
+    A stop token has the weight of the last trained token before it, which is of its own turn: it ends that part, and
+    with weights that are all the same every token must weigh the same.
+    """
+    kinds = trained_kinds(batch)
+    places = torch.arange(len(kinds), device=kinds.device)
+    parts = kinds[torch.where(kinds == STOP, 0, places).cummax(0).values]
+    of_kind = torch.ones(len(KINDS), dtype=torch.float64)
+    for part, weight in loss_weights.items():
+        of_kind[KIND_OF_PART[part]] = weight
+    return of_kind.to(kinds.device)[parts]
 
 
 def flat_logits(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:

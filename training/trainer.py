@@ -31,10 +31,11 @@ from trl import SFTConfig, SFTTrainer
 
 from data_prep.encode import KINDS
 from recipes.manifest import read_manifest
+from recipes.schema import Part
 from training.attention import check_borders, implementation_for
 from training.checkpoint import finish_checkpoint, move_into, named_disk_errors, rotate
 from training.collate import FILLER, collate
-from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds
+from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds, trained_weights
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Run:
     manifest: Mapping[str, Any]
     attn_implementation: str  # as the recipe names it
     share_prefixes: bool
+    loss_weights: Mapping[Part, float]  # by part; empty where every trained token counts the same
     save_total_limit: int | None
     peft_config: PeftConfig | None = None
     callbacks: tuple[TrainerCallback, ...] = ()
@@ -80,7 +82,7 @@ class EpochOrder(Sampler[int]):
 class DialogueTrainer(SFTTrainer):
     """SFTTrainer with our data order, loss, held-out loss by kind, and checkpoints."""
 
-    # The loss is divided by the trained tokens of the whole accumulated batch, never by accumulation steps.
+    # The loss is divided by the trained tokens (or their weights) of the whole accumulated batch, never by its steps.
     loss_is_scaled_for_ga = True
 
     def __init__(self, model: PreTrainedModel | PeftModel, run: Run):
@@ -138,6 +140,13 @@ class DialogueTrainer(SFTTrainer):
         self._order.set_epoch(epoch["epoch"])
         super()._run_epoch(**epoch)
 
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor | int | None:
+        """What the loss of a global batch is divided by: its trained tokens, with `loss_weights` their weights."""
+        if not self.run.loss_weights:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        weights = [trained_weights(batch, self.run.loss_weights) for batch in batch_samples]
+        return self.accelerator.reduce(torch.cat(weights).sum().to(device), "sum") if weights else None
+
     def compute_loss(
         self,
         model: torch.nn.Module,
@@ -145,14 +154,19 @@ class DialogueTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """This micro-batch's share of the mean loss per trained token of the global batch.
+        """This micro-batch's share of the mean loss per trained token of the global batch, weighted by `loss_weights`.
 
         Times the number of processes, because gradients are averaged over them.
         """
         losses = token_losses(model, inputs, self.implementation)
         self._tokens += torch.tensor([inputs["input_ids"].shape[1], len(losses)])
-        count = torch.as_tensor(len(losses) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
-        return losses.sum() / count.to(losses.device) * self.accelerator.num_processes
+        count: Tensor | int = len(losses)
+        if self.run.loss_weights:
+            weights = trained_weights(inputs, self.run.loss_weights)
+            losses, count = losses * weights, weights.sum()
+        count = torch.as_tensor(count if num_items_in_batch is None else num_items_in_batch)
+        count = torch.where(count == 0, 1, count)  # a batch of nothing but filler rows
+        return (losses.sum() / count.to(losses.device)).float() * self.accelerator.num_processes
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds to a training log the speed and the tokens so far, over all processes."""
@@ -174,7 +188,7 @@ class DialogueTrainer(SFTTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "held_out"
     ) -> dict[str, float]:
-        """Held-out loss per trained token, as a whole and by kind; logged, and returned by name.
+        """Held-out loss per trained token, as a whole and by kind, never weighted; logged, and returned by name.
 
         Every held-out dialogue counts once: each process takes its share, filled up so that all do as many forwards.
         """

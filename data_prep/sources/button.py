@@ -11,7 +11,8 @@
 
 Read as well, and written back in the published form: role "systems", several <call> blocks, one object instead of a
 list (tools, calls, results), a missing <tool> or </tool> tag, no thought, several user turns, results in another
-order than their calls. Text beside the published prompt becomes a system message.
+order than their calls. Text beside the published prompt becomes a system message. An assistant message with
+`train: false` (or `weight: 0`), for instance a call that met an error only, is not trained on.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
 from data_prep import button
-from data_prep.dialogue import Dialogue, DialogueError, Message, ToolCall
-from data_prep.sources.common import count_calls, id_of, json_of, list_of, text_of
+from data_prep.dialogue import Dialogue, DialogueError, Message, ToolCall, assistant_turns
+from data_prep.sources.common import count_calls, id_of, is_trained, json_of, list_of, text_of
 
 # The published prompt cut at its tags, longest piece first: what is left of a system text is the row's own.
 _TAIL_OF_MIDDLE = button.SYSTEM_MIDDLE.partition("</tool>")[2].strip()
@@ -56,7 +59,8 @@ def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
         elif role == "user":
             messages.append(Message(role="user", content=text))
         elif role == "assistant":
-            messages.append(_read_turn(text, index, count_calls(messages)))
+            turn = _read_turn(text, index, count_calls(messages))
+            messages.append(msgspec.structs.replace(turn, train=is_trained(entry, f"message {index}")))
         elif role == "tool":
             calls = messages[-1].tool_calls if messages else ()
             messages += _read_results(text, index, calls)
@@ -70,8 +74,13 @@ def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
 
 
 def to_row(dialogue: Dialogue) -> dict[str, Any]:
-    """The way back: the row in the published form."""
-    return {"messages": button.to_messages(dialogue)}
+    """The way back: the row in the published form, with `train: false` where a turn is not trained on."""
+    rows: list[dict[str, Any]] = [*button.to_messages(dialogue)]
+    turns = [row for row in rows if row["role"] == "assistant"]
+    for row, index in zip(turns, assistant_turns(dialogue), strict=True):
+        if not dialogue.messages[index].train:
+            row["train"] = False
+    return {"messages": rows}
 
 
 def read_system(text: str) -> tuple[tuple[dict[str, Any], ...], bool, str]:

@@ -1,4 +1,4 @@
-"""What several sources share: reading a row's id and JSON text, keying a group, pairing results with calls."""
+"""What several sources share: a row's id, JSON text and marks of what is trained; keys of groups, calls and results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from data_prep.dialogue import DialogueError, Message, ToolCall
+
+TRAIN_KEYS = ("train", "training", "weight")
 
 
 def id_of(row: dict[str, Any], row_id: str) -> str:
@@ -60,6 +62,21 @@ def call_of(entry: Any, number: int, where: str) -> ToolCall:
             "call_shape", f"{where}: the arguments of {entry['name']} must be an object, not {str(arguments)[:60]!r}"
         )
     return ToolCall(id=f"call_{number}", name=entry["name"], arguments=arguments)
+
+
+def is_trained(message: dict[str, Any], where: str) -> bool:
+    """Whether a message is trained on, by the marks it carries; one without a mark, or with null, is.
+
+    False and 0 under `train`, `training` (axolotl) or `weight` (OpenAI, OpenHermes) say no, true and 1 yes. Raises
+    DialogueError `train_type` for any other value, and where two marks contradict each other.
+    """
+    marks = {key: message[key] for key in TRAIN_KEYS if message.get(key) is not None}
+    for key, mark in marks.items():
+        if not isinstance(mark, (bool, int, float)) or mark not in (0, 1):
+            raise DialogueError("train_type", f"{where}: '{key}' must be true, false, 1 or 0, not {mark!r:.60}")
+    if len({bool(mark) for mark in marks.values()}) > 1:
+        raise DialogueError("train_type", f"{where}: {marks} contradict each other; keep one of them")
+    return all(marks.values())
 
 
 def text_or_json(value: Any) -> str:

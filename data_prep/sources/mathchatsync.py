@@ -3,6 +3,7 @@
     {"conversations": [{"from": "human", "value": "A train travels 60 miles ..."},
                        {"from": "gpt", "value": "It takes 2 hours."}, {"from": "human", "value": "And back?"}, ...]}
 
+A gpt turn with `train: false` (or `weight: 0`) is not trained on; synthetic rows mark gpt's own wrong attempts so.
 meta["seed"] is a key of the problem, so that a split by groups keeps dialogues about one problem together: the first
 paragraph of the first human turn, or the whole turn where that paragraph is too short to be a problem.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 from data_prep.button import plain_content
 from data_prep.dialogue import Dialogue, DialogueError, Message, Role
-from data_prep.sources.common import id_of, list_of, seed_key, text_of
+from data_prep.sources.common import id_of, is_trained, list_of, seed_key, text_of
 
 ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant"}
 SPEAKERS = {role: speaker for speaker, role in ROLES.items()}
@@ -28,7 +29,10 @@ def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
         speaker = turn.get("from") if isinstance(turn, dict) else None
         if not isinstance(speaker, str) or speaker not in ROLES:
             raise DialogueError("message_role", f"turn {index} is from {speaker!r}; wanted human or gpt")
-        messages.append(Message(role=ROLES[speaker], content=text_of(turn.get("value"), f"turn {index}")))
+        trained = is_trained(turn, f"turn {index}") or speaker == "human"
+        messages.append(
+            Message(role=ROLES[speaker], content=text_of(turn.get("value"), f"turn {index}"), train=trained)
+        )
     if messages[0].role != "user":
         raise DialogueError("no_request", "turn 0 is from 'gpt'; a MathChatsync dialogue opens with the human")
     problem = messages[0].content.strip().split("\n\n")[0]
@@ -42,5 +46,6 @@ def to_row(dialogue: Dialogue) -> dict[str, Any]:
     for index, message in enumerate(dialogue.messages):
         if message.role not in SPEAKERS or message.tool_calls:
             raise DialogueError("message_role", f"message {index} ({message.role}) has no place in MathChatsync's form")
-        turns.append({"from": SPEAKERS[message.role], "value": plain_content(message)})
+        mark = {} if message.train else {"train": False}
+        turns.append({"from": SPEAKERS[message.role], "value": plain_content(message), **mark})
     return {"conversations": turns}

@@ -9,8 +9,9 @@
 
 `arguments` may be an object or its JSON text, `tools` a list or its JSON text, `content` null. A call without an id
 gets one; a result without `tool_call_id` or `name` takes them from the call it answers, in order. `developer`, the
-newer name of the system role, is read as system; `reasoning_content` as thinking; axolotl's `training` as train; a list
-of text parts as their text.
+newer name of the system role, is read as system; `reasoning_content` as thinking; a list of text parts as their text.
+An assistant message with `train: false`, axolotl's `training: false` or OpenAI's `weight: 0` is context and not trained
+on; on other messages, which never are, such a mark says nothing.
 A canonical row keeps its `id`, `source` and `meta`.
 """
 
@@ -21,13 +22,13 @@ from typing import Any
 import msgspec
 
 from data_prep.dialogue import Dialogue, DialogueError, Message, ToolCall
-from data_prep.sources.common import id_of, list_of
+from data_prep.sources.common import TRAIN_KEYS, id_of, is_trained, list_of
 
 
 def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
     """The row as a dialogue. Raises DialogueError with the codes of `Dialogue.from_dict` and of `common`."""
     messages = list_of(row, "messages", "a key 'messages' with a list of {role, content}")
-    plain = [_plain(message) for message in messages]
+    plain = [_plain(index, message) for index, message in enumerate(messages)]
     dialogue = Dialogue.from_dict({**row, "messages": plain, "id": id_of(row, row_id)})
     return msgspec.structs.replace(dialogue, messages=tuple(pair_results(dialogue.messages)))
 
@@ -56,7 +57,7 @@ def pair_results(messages: tuple[Message, ...]) -> list[Message]:
     return paired
 
 
-def _plain(message: Any) -> Any:
+def _plain(index: int, message: Any) -> Any:
     """The message with OpenAI's newer spellings in the canonical ones; what is odd is left for the reader to refuse."""
     if not isinstance(message, dict):
         return message
@@ -66,9 +67,11 @@ def _plain(message: Any) -> Any:
     reasoning = message.pop("reasoning_content", None)
     if message.get("role") == "assistant" and reasoning and message.get("thinking") is None:
         message["thinking"] = reasoning
-    training = message.pop("training", None)
-    if message.get("role") == "assistant" and training is not None and message.get("train") is None:
-        message["train"] = training
+    trained = is_trained(message, f"message {index}")
+    for key in TRAIN_KEYS:
+        message.pop(key, None)
+    if message.get("role") == "assistant":
+        message["train"] = trained
     if not isinstance(message.get("tool_calls") or [], (list, str)):
         raise DialogueError("call_type", f"'tool_calls' must be a list, not {message['tool_calls']!r:.60}")
     for key in ("tool_call_id", "name"):

@@ -10,7 +10,8 @@
 A function_call turn holds one call, or a list of parallel ones; it is answered by one observation per call, in order,
 or by one observation that is a JSON list of as many results. A gpt turn right before a function_call is its thought, or
 what stands before `<tool_call>...</tool_call>` inside it (LLaMA-Factory's way).
-OpenHermes-2.5 rows are of this form: `system_prompt` is read as `system`, a turn with `weight` 0 is not trained on.
+OpenHermes-2.5 rows are of this form: `system_prompt` is read as `system`. A gpt or function_call turn with `weight: 0`,
+`train: false` or `training: false` is not trained on, and neither is the call behind a thought that is marked so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 
 from data_prep.button import plain_content
 from data_prep.dialogue import Dialogue, DialogueError, Message, Role, ToolCall
-from data_prep.sources.common import call_of, count_calls, id_of, json_of, list_of, text_of, text_or_json
+from data_prep.sources.common import call_of, count_calls, id_of, is_trained, json_of, list_of, text_of, text_or_json
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -60,7 +61,7 @@ def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
             waiting = waiting[len(results) :]
         else:
             messages.append(Message(role=ROLES[speaker], content=value))
-        if turn.get("weight") == 0 and messages[-1].role == "assistant":
+        if not is_trained(turn, f"turn {index} ({speaker})") and messages[-1].role == "assistant":
             messages[-1] = msgspec.structs.replace(messages[-1], train=False)
     return Dialogue(id=id_of(row, row_id), source="sharegpt", messages=tuple(messages), tools=_tools(row.get("tools")))
 
@@ -96,9 +97,9 @@ def _add_calls(messages: list[Message], value: str, index: int, after_gpt: bool)
         raise DialogueError("call_shape", f"{where} holds an empty list of calls")
     first = count_calls(messages)
     calls = tuple(call_of(entry, first + position, where) for position, entry in enumerate(entries))
-    thought = messages.pop().content if after_gpt and not messages[-1].tool_calls else ""
-    thoughts = [text for text in (thought, inside) if text]
-    messages.append(Message(role="assistant", content="\n\n".join(thoughts), tool_calls=calls))
+    before = messages.pop() if after_gpt and not messages[-1].tool_calls else Message(role="assistant")
+    thoughts = [text for text in (before.content, inside) if text]
+    messages.append(msgspec.structs.replace(before, content="\n\n".join(thoughts), tool_calls=calls))
 
 
 def _split_thought(value: str) -> tuple[str, str]:

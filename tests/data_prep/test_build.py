@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import load_from_disk
 
-from data_prep.build import build, main
+from data_prep.build import build, build_key, main
 from data_prep.build_dir import BuildError
 from data_prep.encode import ANSWER, STOP
 from data_prep.mixture import MixtureError
@@ -127,6 +127,56 @@ def test_a_training_setting_does_not_make_the_data_again(tmp_path, chats, encode
     build(recipe_of(chats), tmp_path / "out", encoder)
     build(recipe_of(chats, learning_rate=3e-4, num_train_epochs=3), tmp_path / "out", encoder)
     assert "up to date" in capsys.readouterr().out
+
+
+def test_loss_weights_do_not_make_the_data_again_and_only_last_turn_does(chats, encoder):
+    keys = [build_key(recipe_of(chats, **fields), encoder)[0]
+            for fields in ({}, {"loss_weights": {"call": 2}}, {"only_last_turn": True})]  # fmt: skip
+    assert keys[0] == keys[1] != keys[2]
+
+
+def several_turns(tmp_path, last_only):
+    """20 dialogues of one to four answers, some with a mark of the row's own; `last_only` marks all but the last."""
+    rows = [chat(number, *(f"{number} turn {k}" for k in range(2 * (number % 4 + 1)))) for number in range(20)]
+    for number, row in enumerate(rows):
+        answers = [message for message in row["messages"] if message["role"] == "assistant"]
+        if number % 3 == 0 and len(answers) > 1:
+            answers.pop()["train"] = False
+        for answer in answers[:-1] if last_only else ():
+            answer["train"] = False
+    return write_rows(tmp_path / f"{last_only}.jsonl", rows)
+
+
+@pytest.mark.parametrize("over_length", ["drop", "truncate_turns"])
+def test_only_last_turn_trains_what_marks_on_all_earlier_turns_train(tmp_path, encoder, over_length):
+    fields = {"max_length": 150, "over_length": over_length, "max_rejected": 1, "held_out_share": 0.2, "group_by": "id"}
+    by_key = recipe_of(several_turns(tmp_path, False), only_last_turn=True, **fields)
+    by_marks = recipe_of(several_turns(tmp_path, True), **fields)
+    reasons = build(by_key, tmp_path / "key", encoder).rejected_by_reason
+    assert reasons["over_length"] and build(by_marks, tmp_path / "marks", encoder).rejected_by_reason == reasons
+    for split in ("train", "held_out"):
+        rows = rows_of(tmp_path / "key", split)
+        assert rows == rows_of(tmp_path / "marks", split) and rows
+        for row in rows:
+            assert row["kinds"].count(STOP) == len(row["seq_lengths"])
+
+
+def test_a_row_whose_mark_is_no_yes_or_no_is_quarantined_with_the_message_named(tmp_path, encoder):
+    rows = [chat(0), chat(1)]
+    rows[1]["messages"][1]["train"] = "false"
+    build(recipe_of(write_rows(tmp_path / "rows.jsonl", rows), max_rejected=1), tmp_path / "out", encoder)
+    [entry] = quarantined(tmp_path / "out")
+    assert (entry["row"], entry["code"]) == (2, "train_type")
+    assert entry["message"] == "message 1: 'train' must be true, false, 1 or 0, not 'false'"
+
+
+def test_held_out_dialogues_keep_their_own_marks_for_the_evaluation(tmp_path, encoder):
+    recipe = recipe_of(several_turns(tmp_path, False), only_last_turn=True, held_out_share=0.4, group_by="id")
+    build(recipe, tmp_path / "out", encoder)
+    written = [json.loads(line) for line in (tmp_path / "out" / "held_out.jsonl").read_text().splitlines()]
+    raw = {row["id"]: row for row in map(json.loads, (tmp_path / "False.jsonl").read_text().splitlines())}
+    assert [row["messages"] for row in written] == [raw[row["id"]]["messages"] for row in written]
+    assert any(len(row["messages"]) > 2 for row in written)
 
 
 def test_a_damaged_build_is_made_again(tmp_path, chats, encoder, capsys):

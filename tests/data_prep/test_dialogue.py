@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from data_prep.dialogue import Dialogue, DialogueError, assistant_turns, content_hash, write_jsonl
+from data_prep.dialogue import Dialogue, DialogueError, assistant_turns, content_hash, last_turn_only, write_jsonl
 from tests.data_prep.made_dialogues import HOSTILE, dialogues
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -65,6 +65,16 @@ def test_before_a_turn_stands_what_prompts_it(dialogue: Dialogue) -> None:
         assert [*prefix.messages, dialogue.messages[index]] == list(dialogue.messages[: index + 1])
         assert dialogue.messages[index].role == "assistant" and dialogue.messages[index].train
         assert prefix.tools == dialogue.tools and prefix.meta == dialogue.meta
+
+
+@settings(max_examples=20)
+@given(dialogues())
+def test_last_turn_only_unmarks_every_trained_turn_but_the_last(dialogue: Dialogue) -> None:
+    trained = assistant_turns(dialogue, trained_only=True)
+    marked = last_turn_only(dialogue)
+    assert assistant_turns(marked, trained_only=True) == trained[-1:]
+    for before, after in zip(dialogue.messages, marked.messages, strict=True):
+        assert msgspec.structs.replace(after, train=before.train) == before
 
 
 def test_written_files_hold_one_dialogue_a_line(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_rejected_dialogue_is_shown_with_its_reason(encoder):
 
 def test_the_command_prints_rows_of_a_file_and_writes_a_page(tmp_path, capsys):
     byte_tokenizer().save_pretrained(tmp_path / "model")
-    rows = write_rows(tmp_path / "rows.jsonl", [chat(number) for number in range(5)])
+    rows = write_rows(tmp_path / "rows.jsonl", [*map(chat, range(4)), chat(4, "a", "first", "b", "second")])
     (tmp_path / "recipe.yaml").write_text(
         f"name: look\nmodel_name_or_path: {tmp_path}/model\nchat_template: chatml\nheld_out_share: 0\n"
         f"train_data: [{{source: messages, path: {rows}}}]\nlearning_rate: 1e-4\noutput_dir: none\n"
@@ -151,6 +151,9 @@ def test_the_command_prints_rows_of_a_file_and_writes_a_page(tmp_path, capsys):
     assert 0 < out.index("answer 3") < out.index("answer 1") and "answer 0" not in out
     assert main([str(tmp_path / "recipe.yaml"), "--rows", "0", "--html", str(tmp_path / "page.html")]) == 0
     assert "chat-0" in (tmp_path / "page.html").read_text()
+    assert main([str(tmp_path / "recipe.yaml"), "--rows", "4", "only_last_turn=true"]) == 0
+    out = capsys.readouterr().out
+    assert "turn 1: 7 of 7 tokens trained (answer 6, stop 1)" in out and "turn 2" not in out
     with pytest.raises(BuildError, match="--rows 9: there are fewer rows"):
         main([str(tmp_path / "recipe.yaml"), "--rows", "9"])
     with pytest.raises(SystemExit):

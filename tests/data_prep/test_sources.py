@@ -151,7 +151,8 @@ def test_mathchatsync_rows_come_back_identical(pairs: list[tuple[str, str]]):
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["user", "gpt", "<call>{}"]),
     lambda part: st.lists(part, max_size=3) | st.dictionaries(
         st.sampled_from(["messages", "conversations", "role", "from", "content", "value", "tools", "tool_calls", "id",
-                         "function", "name", "arguments", "parameters", "question", "answer", "meta", "system"]),
+                         "function", "name", "arguments", "parameters", "question", "answer", "meta", "system", "train",
+                         "weight"]),
         part, max_size=4,
     ), max_leaves=12,
 ).filter(lambda value: isinstance(value, dict)))  # fmt: skip
@@ -359,6 +360,68 @@ def test_an_openhermes_row_is_a_sharegpt_row():
     dialogue = read("sharegpt", row)
     assert dialogue.id == "sharegpt-file-1"
     assert [message.train for message in dialogue.messages if message.role == "assistant"] == [False, True]
+
+
+def marked_row(source: str, marks: dict[str, Any], of: str = "assistant") -> dict[str, Any]:
+    """A row with two answers; the first one, or the request before it where `of` is user, carries `marks`."""
+    if source == "button":
+        row = weather_row(CALL)
+        at = {"user": 1, "assistant": 2}[of]
+        row["messages"][at] |= marks
+        return row
+    key, who, text, speakers = (
+        ("messages", "role", "content", ("user", "assistant"))
+        if source == "messages" else ("conversations", "from", "value", ("human", "gpt"))
+    )  # fmt: skip
+    turns: list[dict[str, Any]] = [{who: speaker, text: f"turn {k}"} for k, speaker in enumerate(speakers * 2)]
+    turns[("user", "assistant").index(of)] |= marks
+    return {key: turns}
+
+
+MARKED_SOURCES = pytest.mark.parametrize("source", ["messages", "sharegpt", "mathchatsync", "button"])
+
+
+@MARKED_SOURCES
+@pytest.mark.parametrize(
+    ("marks", "trained"),
+    [
+        ({}, True),
+        ({"train": None}, True),
+        *(({key: mark}, bool(mark)) for key in ("train", "training", "weight") for mark in (False, 0, 0.0, True, 1)),
+        ({"train": False, "weight": 0}, False),
+    ],
+)  # fmt: skip
+def test_a_message_is_trained_on_unless_its_row_marks_it(source: str, marks: dict[str, Any], trained: bool):
+    dialogue = read(source, marked_row(source, marks))
+    assert [m.train for m in dialogue.messages if m.role == "assistant"] == [trained, True]
+    to_row = SOURCES[source].to_row
+    assert to_row is None or read(source, to_row(dialogue)).messages == dialogue.messages
+
+
+@MARKED_SOURCES
+@pytest.mark.parametrize("marks", [
+    {"train": "false"}, {"train": 2}, {"training": [False]}, {"weight": 0.5}, {"weight": -1}, {"weight": float("nan")},
+    {"train": True, "weight": 0},
+])  # fmt: skip
+def test_a_mark_that_is_no_yes_or_no_or_contradicts_another_is_refused(source: str, marks: dict[str, Any]):
+    with pytest.raises(DialogueError, match=r"must be true, false, 1 or 0|contradict each other") as refused:
+        read(source, marked_row(source, marks))
+    assert refused.value.code == "train_type"
+
+
+@pytest.mark.parametrize("source", ["messages", "sharegpt", "mathchatsync"])
+@pytest.mark.parametrize("mark", [False, True])
+def test_a_mark_on_a_message_that_is_never_trained_on_says_nothing(source: str, mark: bool):
+    dialogue = read(source, marked_row(source, {"train": mark}, of="user"))
+    assert dialogue.messages == read(source, marked_row(source, {})).messages
+
+
+def test_a_call_behind_a_thought_that_is_not_trained_on_is_not_either():
+    thought = {"from": "gpt", "value": "I need it.", "weight": 0}
+    call = {"from": "function_call", "value": '{"name": "forecast", "arguments": {}}'}
+    row = {"conversations": [{"from": "human", "value": "Hi"}, thought, call], "tools": dump([{"name": "forecast"}])}
+    turn = read("sharegpt", row).messages[1]
+    assert (turn.content, len(turn.tool_calls), turn.train) == ("I need it.", 1, False)
 
 
 def test_gsm8k_answers_lose_their_calculator_marks_and_end_in_a_sentence():

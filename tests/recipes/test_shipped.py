@@ -121,8 +121,9 @@ def shared(recipe: Recipe, fields: tuple[str, ...]) -> dict[str, object]:
 
 def test_recipes_that_differ_in_method_or_model_share_data_and_masking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    fields = ("train_data", "held_out_share", "deduplicate", "decontaminate", "group_by", "train_on", "max_length",
-              "over_length", "packing", "seed", "tool_format", "history", "control_text")  # fmt: skip
+    fields = ("train_data", "held_out_share", "deduplicate", "decontaminate", "group_by", "train_on", "only_last_turn",
+              "loss_weights", "max_length", "over_length", "packing", "seed", "tool_format", "history",
+              "control_text")  # fmt: skip
     for folder in ("button", "mathchat"):
         found = [shared(load_recipe(path), fields) for path in RECIPES if path.parent.name == folder]
         assert all(values == found[0] for values in found)

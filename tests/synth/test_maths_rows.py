@@ -44,12 +44,13 @@ def test_the_checker_notices_a_wrong_or_unfounded_number(change):
 
 
 @BOTH
-def test_both_forms_occur_and_follow_ups_build_on_the_problem(split):
+def test_all_forms_occur_and_follow_ups_build_on_the_problem(split):
     forms = {row["meta"]["form"] for row in ROWS[split]}
-    assert forms == {"follow_up", "correction"}
+    assert forms == {"follow_up", "correction", "self_correction"}
     for row in ROWS[split]:
         assert len(row["conversations"]) == (6 if row["meta"]["form"] == "follow_up" else 4)
-        assert len(row["meta"]["answers"]) == len(row["conversations"]) // 2
+        trained = [turn for turn in row["conversations"] if turn["from"] == "gpt" and turn.get("train", True)]
+        assert len(row["meta"]["answers"]) == len(trained)
 
 
 def test_a_wrong_attempt_reaches_another_answer_and_its_correction_the_right_one():
@@ -59,6 +60,28 @@ def test_a_wrong_attempt_reaches_another_answer_and_its_correction_the_right_one
         answer = str(row["meta"]["answers"][0])
         assert results[-1] != answer
         assert row["conversations"][1]["value"].endswith(f"The answer is {answer}.")
+
+
+@BOTH
+def test_a_wrong_attempt_of_gpt_is_marked_and_nothing_else_is(split):
+    marked = {}
+    for row in ROWS[split]:
+        dialogue = read_mathchatsync(row, "fallback")
+        untrained = [index for index, message in enumerate(dialogue.messages) if not message.train]
+        marked.setdefault(row["meta"]["form"], set()).add(tuple(untrained))
+        for index in untrained:
+            attempt, answer = row["conversations"][index]["value"], row["meta"]["answers"][-1]
+            assert re.search(r"The answer is \d+\.$", attempt) and not attempt.endswith(f" {answer}.")
+    assert marked == {"follow_up": {()}, "correction": {()}, "self_correction": {(1,)}}
+
+
+def test_the_checker_notices_an_attempt_that_is_marked_and_right():
+    row = copy.deepcopy(next(row for row in ROWS["train"] if row["meta"]["form"] == "self_correction"))
+    assert not check_row(row)
+    row["conversations"][1]["value"] += f" The answer is {row['meta']['answers'][0]}."
+    assert check_row(row) == [
+        f"the attempt that is not trained on says {row['meta']['answers'][0]}, the right answer or none"
+    ]
 
 
 def test_the_splits_share_no_family_and_no_run_of_four_words():

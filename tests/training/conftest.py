@@ -40,7 +40,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sums_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 two-turn dialogues about sums, in the OpenAI form."""
+    """40 two-turn dialogues about sums, in the OpenAI form, with a thought before the second answer."""
     return write_sums(tmp_path_factory.mktemp("rows") / "sums.jsonl", 40, seed=0)
 
 
@@ -53,6 +53,7 @@ def write_sums(path: Path, count: int, seed: int) -> Path:
             turns = [f"{a} plus {b}?", f"{a + b}.", "Doubled?", f"That is {2 * (a + b)}."]
             roles = ["user", "assistant"] * 2
             messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=True)]
+            messages[-1]["thinking"] = "Twice that."
             file.write(json.dumps({"id": f"sum-{number}", "messages": messages}) + "\n")
     return path
 

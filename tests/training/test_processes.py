@@ -92,7 +92,13 @@ def test_two_processes_train_as_one_does_resume_and_save_what_plain_transformers
     # 30 rows in steps of 8: the last step of an epoch is short, and rows must not be repeated to fill it.
     recipe = str(
         write_recipe(
-            max_steps=12, save_steps=3, save_total_limit=4, eval_steps=3, held_out_share=0.25, max_grad_norm=0.5
+            max_steps=12,
+            save_steps=3,
+            save_total_limit=4,
+            eval_steps=3,
+            held_out_share=0.25,
+            max_grad_norm=0.5,
+            loss_weights={"thought": 0.25, "answer": 3},
         )
     )
     if not one_process:

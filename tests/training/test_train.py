@@ -91,8 +91,12 @@ def test_the_saved_model_learns_its_dialogues_and_stops_at_the_end_of_its_turn(w
         assert tokenizer.decode(ids) == f"{answer}<|im_end|>"
 
 
-def test_batch_1_with_accumulation_8_equals_8_with_1(write_recipe):
-    recipe = write_recipe(held_out_share=0, max_steps=5)  # 40 rows
+WEIGHTED = pytest.mark.parametrize("weights", [{}, {"thought": 0.25, "answer": 3}], ids=["plain", "weighted"])
+
+
+@WEIGHTED
+def test_batch_1_with_accumulation_8_equals_8_with_1(write_recipe, weights):
+    recipe = write_recipe(held_out_share=0, max_steps=5, loss_weights=weights)  # 40 rows
     one = run(recipe, "per_device_train_batch_size=1", "gradient_accumulation_steps=8")
     weights, one_losses = load_file(one / "model.safetensors"), losses(one)
     shutil.rmtree(one)
@@ -102,14 +106,29 @@ def test_batch_1_with_accumulation_8_equals_8_with_1(write_recipe):
         torch.testing.assert_close(tensor, weights[name], rtol=1e-4, atol=1e-5)
 
 
-def test_packed_rows_train_to_the_same_loss_as_the_same_dialogues_unpacked(write_recipe):
-    recipe = write_recipe(held_out_share=0, max_steps=1, max_length=16384)
+@WEIGHTED
+def test_packed_rows_train_to_the_same_loss_as_the_same_dialogues_unpacked(write_recipe, weights):
+    recipe = write_recipe(held_out_share=0, max_steps=1, max_length=16384, loss_weights=weights)
     packed = run(recipe, "packing=true", "per_device_train_batch_size=1")
     rows = read_manifest(packed)["data"]["rows"]
     packed_loss = losses(packed)
     shutil.rmtree(packed)
     unpacked = run(recipe, "packing=false", "per_device_train_batch_size=40")
     assert rows == 1 and losses(unpacked) == pytest.approx(packed_loss, rel=1e-6)
+
+
+def test_weights_change_the_training_loss_and_neither_held_out_losses_nor_the_count_of_trained_tokens(write_recipe):
+    recipe = write_recipe(max_steps=1, learning_rate=1e-12, eval_steps=1)  # the model stays as good as it is
+    found = []
+    for weights in ("{}", "{thought: 9}"):
+        output = run(recipe, f"loss_weights={weights}")
+        found.append(read_metrics(output / "metrics.jsonl"))
+        shutil.rmtree(output)
+    (plain, held_out), (weighted, held_out_weighted) = found
+    assert weighted["loss"] != pytest.approx(plain["loss"], rel=1e-4)
+    assert weighted["trained_tokens"] == plain["trained_tokens"]
+    assert {"held_out_loss_thought", "held_out_loss_answer"} <= held_out.keys()
+    assert held_out_weighted == pytest.approx(held_out, rel=1e-6)
 
 
 @pytest.mark.parametrize("changes", [{}, {"use_peft": True, "lora_dropout": 0.1}], ids=["full", "lora"])
@@ -196,8 +215,9 @@ def test_an_output_directory_with_other_files_is_refused(write_recipe, tmp_path,
 def test_an_output_directory_of_another_recipe_is_refused_and_the_difference_named(write_recipe, capsys):
     recipe = write_recipe(max_steps=1)
     run(recipe)
-    message = fails(capsys, recipe, "learning_rate=0.002")
+    message = fails(capsys, recipe, "learning_rate=0.002", "loss_weights.answer=2")
     assert "in use by a run with another recipe" in message and "learning_rate was 0.001, is 0.002" in message
+    assert "loss_weights was {}, is {'answer': 2.0}" in message
 
 
 def test_an_output_directory_of_a_live_run_is_refused(write_recipe, tmp_path, capsys):

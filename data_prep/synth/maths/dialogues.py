@@ -4,8 +4,9 @@
       {"from": "gpt", "value": "The boxes hold 5 * 12 = 60 pencils. ... The answer is 52."}, ...],
      "meta": {"split", "family", "form", "answers": [52, 13, 90]}}
 
-Two forms: a problem with two follow-ups that build on it, and a wrong attempt with its correction. The attempt is the
-human's, because everything gpt says is trained on; its mistake is a wrong operation or a slip in one step.
+Three forms: a problem with two follow-ups that build on it, a wrong attempt of the human with its correction, and one
+of gpt, marked `train: false` so that only its correction is trained on. The mistake is a wrong operation or a slip in
+one step.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from data_prep.synth.maths.stories import FollowUp, Step, Story
 
 STORIES = {"train": train_stories.STORIES, "held_out": held_out_stories.STORIES}
 CORRECTION_SHARE = 0.35
+OWN_SHARE = 0.5  # of the corrections, those of gpt's own attempt
 ATTEMPTS = 400
 LARGEST = 100_000
 
@@ -31,25 +33,40 @@ class Correction(NamedTuple):
     wrong_operation: tuple[str, ...]
     slip: tuple[str, ...]
     thanks: tuple[tuple[str, str], ...]
+    doubt: tuple[str, ...]
 
 
 CORRECTIONS = {
     "train": Correction(
         ("Here is my attempt: {attempt} Is that right?", "I tried it like this: {attempt} Can you check my work?"),
-        ("Step {n} is not right: you computed {wrong}, but it has to be {right}.",
+        ("Step {n} is not right: {who} computed {wrong}, but it has to be {right}.",
          "There is a mistake in step {n}: instead of {wrong} it should be {right}."),
         ("Step {n} has a slip: {right}, not {wrong_value}.",
-         "Check step {n} again: {right}, so {wrong_value} is wrong."),
+         "Checking step {n} again gives {right}, so {wrong_value} is wrong."),
         (("Thanks! So what should I write as my result?", "You should write {answer}. The answer is {answer}."),
          ("I see. What is the correct result then?", "The correct result is {answer}. The answer is {answer}.")),
+        ("I think your solution has a mistake. Can you find and correct it?",
+         "That result looks wrong to me. Where is the mistake?"),
     ),
     "held_out": Correction(
         ("My own solution goes: {attempt} Please point out any error.",),
-        ("Line {n} goes astray: where you put {wrong}, the story calls for {right}.",),
+        ("Line {n} goes astray: where {who} put {wrong}, the story calls for {right}.",),
         ("Line {n} is miscalculated: {right} rather than {wrong_value}.",),
         (("Got it. Which number should I have reached?", "The number to reach is {answer}. The answer is {answer}."),),
+        ("My teacher has another number. Which of your lines is off?",),
     ),
 }  # fmt: skip
+
+
+class Mistake(NamedTuple):
+    """A wrong attempt: what is wrong in step number `place`, how to say so, and the answer that it leads to."""
+
+    place: int
+    attempt: str
+    frames: tuple[str, ...]
+    wrong: str
+    wrong_value: int
+    answer: int
 
 
 class Solved(NamedTuple):
@@ -66,17 +83,17 @@ def make_row(split: str, seed: int, index: int) -> dict[str, Any]:
     rng = Random(f"maths/{seed}/{split}/{index}")
     solved = draw(rng, split)
     correcting = rng.random() < CORRECTION_SHARE
-    turns, answers = _correct(rng, split, solved) if correcting else _follow_up(rng, solved)
+    form, turns, answers = _correct(rng, split, solved) if correcting else _follow_up(rng, solved)
     speakers = ("human", "gpt") * len(turns)
+    conversations: list[dict[str, Any]] = [
+        {"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)
+    ]
+    if form == "self_correction":
+        conversations[1]["train"] = False
     return {
         "id": f"synth-mathchat-{split}-{seed}-{index}",
-        "conversations": [{"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)],
-        "meta": {
-            "split": split,
-            "family": solved.story.name,
-            "form": "correction" if correcting else "follow_up",
-            "answers": answers,
-        },
+        "conversations": conversations,
+        "meta": {"split": split, "family": solved.story.name, "form": form, "answers": answers},
     }
 
 
@@ -132,34 +149,38 @@ def worked(steps: tuple[Step, ...], numbers: Numbers) -> str:
     return " ".join([*lines, f"The answer is {numbers[steps[-1].name]}."])
 
 
-def _follow_up(rng: Random, solved: Solved) -> tuple[list[str], list[int]]:
+def _follow_up(rng: Random, solved: Solved) -> tuple[str, list[str], list[int]]:
+    """(form, turns, the answers of the trained ones), as `_correct`."""
     turns = [solved.problem, worked(solved.story.steps, solved.words)]
     answers = [solved.words[solved.story.steps[-1].name]]
     for follow_up in solved.follow_ups:
         turns += [rng.choice(follow_up.questions).format(**solved.words), worked(follow_up.steps, solved.words)]
         answers.append(solved.words[follow_up.steps[-1].name])
-    return turns, answers
+    return "follow_up", turns, answers
 
 
-def _correct(rng: Random, split: str, solved: Solved) -> tuple[list[str], list[int]]:
+def _correct(rng: Random, split: str, solved: Solved) -> tuple[str, list[str], list[int]]:
     wording = CORRECTIONS[split]
     steps = solved.story.steps
-    place, attempt, frames, wrong, wrong_value = _mistake(rng, wording, solved)
-    right = steps[place].tree.calculation(solved.words)
-    diagnosis = rng.choice(frames).format(n=place + 1, wrong=wrong, wrong_value=wrong_value, right=right)
+    made = _mistake(rng, wording, solved)
+    frame, (asked, reply), shown = rng.choice(made.frames), rng.choice(wording.thanks), rng.choice(wording.attempt)
+    own = rng.random() < OWN_SHARE
     answer = solved.words[steps[-1].name]
-    rest = worked(steps[place + 1 :], solved.words) if place + 1 < len(steps) else f"The answer is {answer}."
-    asked, reply = rng.choice(wording.thanks)
-    return [
-        f"{solved.problem}\n\n{rng.choice(wording.attempt).format(attempt=attempt)}",
-        f"{diagnosis} {rest}",
-        asked,
-        reply.format(answer=answer),
-    ], [answer, answer]
+    diagnosis = frame.format(
+        n=made.place + 1, who="I" if own else "you", wrong=made.wrong, wrong_value=made.wrong_value,
+        right=steps[made.place].tree.calculation(solved.words),
+    )  # fmt: skip
+    after = steps[made.place + 1 :]
+    corrected = f"{diagnosis} {worked(after, solved.words) if after else f'The answer is {answer}.'}"
+    if own:
+        attempt = f"{made.attempt} The answer is {made.answer}."
+        return "self_correction", [solved.problem, attempt, rng.choice(wording.doubt), corrected], [answer]
+    problem = f"{solved.problem}\n\n{shown.format(attempt=made.attempt)}"
+    return "correction", [problem, corrected, asked, reply.format(answer=answer)], [answer, answer]
 
 
-def _mistake(rng: Random, wording: Correction, solved: Solved) -> tuple[int, str, tuple[str, ...], str, int]:
-    """(step, the whole wrong attempt, frames that diagnose it, the wrong calculation, its value)."""
+def _mistake(rng: Random, wording: Correction, solved: Solved) -> Mistake:
+    """A step done wrong, everything after it followed through, to another answer than the right one."""
     steps = solved.story.steps
     while True:
         place = rng.randrange(len(steps))
@@ -180,4 +201,5 @@ def _mistake(rng: Random, wording: Correction, solved: Solved) -> tuple[int, str
             step.text.format(calc=wrong if k == place else step.tree.calculation(numbers), **numbers)
             for k, step in enumerate(steps)
         ]
-        return place, " ".join(f"{k}) {line}" for k, line in enumerate(lines, 1)), frames, wrong, int(value)
+        attempt = " ".join(f"{k}) {line}" for k, line in enumerate(lines, 1))
+        return Mistake(place, attempt, frames, wrong, int(value), numbers[steps[-1].name])

@@ -14,7 +14,10 @@ _OPERATE = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operat
 
 
 def check_row(row: dict[str, Any]) -> list[str]:
-    """Everything that is wrong with a row; an empty list for a sound one. The human's attempt may be wrong."""
+    """Everything that is wrong with a row; an empty list for a sound one.
+
+    The human's attempt may be wrong, and one of gpt that is marked `train: false` must be.
+    """
     problems = []
     turns = row["conversations"]
     if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
@@ -23,10 +26,13 @@ def check_row(row: dict[str, Any]) -> list[str]:
     answers = []
     for turn in turns:
         text = turn["value"]
-        if turn["from"] == "gpt":
+        found = ANSWER.search(text)
+        answer = int(found.group(1)) if found else None
+        if turn["from"] == "gpt" and turn.get("train", True):
             problems += _check_answer(text, seen, row["meta"]["form"])
-            found = ANSWER.search(text)
-            answers.append(int(found.group(1)) if found else None)
+            answers.append(answer)
+        elif turn["from"] == "gpt" and answer in (None, row["meta"]["answers"][-1]):
+            problems.append(f"the attempt that is not trained on says {answer}, the right answer or none")
         seen |= set(NUMBER.findall(text))
     if answers != row["meta"]["answers"]:
         problems.append(f"answers {answers}, meta says {row['meta']['answers']}")
@@ -39,7 +45,7 @@ def _check_answer(text: str, seen: set[str], form: str) -> list[str]:
     results: set[str] = set()
     for tree, stated in CALCULATION.findall(text):
         results.add(stated)
-        blamed = form == "correction" and quoted != text and f"{tree} = {stated}" in quoted
+        blamed = form != "follow_up" and quoted != text and f"{tree} = {stated}" in quoted
         if not blamed and calculate(tree) != int(stated):
             problems.append(f"{tree} = {stated} is wrong")
     found = ANSWER.search(text)
