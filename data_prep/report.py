@@ -249,5 +249,5 @@ def draw_lengths(path: Path, train: NDArray[np.int64], held_out: NDArray[np.int6
     axes.set_xlabel("sample length in tokens")
     axes.set_ylabel("samples")
     axes.set_yscale("symlog", linthresh=1)
-    axes.legend()
+    axes.legend(loc="upper right")
     figure.savefig(path, metadata={"Software": None})

@@ -125,7 +125,7 @@ def draw_loss(output_dir: Path) -> Path | None:
         axes.plot(*zip(*points, strict=True), **style)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss per trained token (nats)")
-    axes.legend()
+    axes.legend(loc="upper right")
     target = output_dir / "loss.png"
     scratch = output_dir / ".loss.png"
     figure.savefig(scratch, format="png", dpi=120)
