@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
 from data_prep.contamination import evaluation_files
 from data_prep.encode import Encoder, load_encoder
-from data_prep.fit import Encoding, encode_all, loaded
+from data_prep.encode_rows import Encoding
+from data_prep.fit import Fit, loaded
 from data_prep.pack import pack
 from data_prep.prefixes import beginning_of, in_rows
 from data_prep.quality import Quality, QualityReport
@@ -51,12 +52,18 @@ DATA_FIELDS = (
 
 
 def build(
-    recipe: Recipe, out: str | os.PathLike[str], encoder: Encoder | None = None, *, quiet: bool = False
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    encoder: Encoder | None = None,
+    *,
+    num_proc: int | None = None,
+    quiet: bool = False,
 ) -> BuildReport:
     """Build the recipe's data set in `out`, or find it there unchanged; returns its report.
 
-    `encoder` is the recipe's own where None. Nothing stands in `out` before all of it does. Raises BuildError (an `out`
-    in use, a full disk, nothing to train on), ReadError, WrongSourceError, EvaluationSetError, SplitError,
+    `encoder` is the recipe's own where None. `num_proc` processes encode, by default one for each CPU, and one alone
+    where the rows are few; the bytes are the same. Nothing stands in `out` before all of it does. Raises BuildError (an
+    `out` in use, a full disk, nothing to train on), ReadError, WrongSourceError, EvaluationSetError, SplitError,
     MixtureError, TooManyRejected.
     """
     started = time.monotonic()
@@ -75,7 +82,7 @@ def build(
             changed = [name for name in parts if found["parts"].get(name) != parts[name]]
             log(f"{target.path}: building again, because this changed: {', '.join(changed)}")
         with target.writing() as folder:
-            report = _build_into(folder, recipe, encoder, target, key)
+            report = _build_into(folder, recipe, encoder, target, key, num_proc)
             mark_complete(folder, key, parts)
     log(f"{report.line()} -> {target.path} ({time.monotonic() - started:.1f} s)")
     return report
@@ -143,7 +150,9 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir, key: str) -> BuildReport:
+def _build_into(
+    folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir, key: str, num_proc: int | None
+) -> BuildReport:
     """All of a build but its marker, in `folder`."""
     work = folder / "work"
     work.mkdir()
@@ -155,8 +164,8 @@ def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir
             quality = Quality(recipe, quarantine)
             drawn = read_all(recipe, rows, quarantine, quality, names)
             selection = select(recipe, rows, drawn, names)
-            encoding = Encoding(recipe, encoder, quarantine)
-            stored = encode_all(work, rows, selection, encoding, folder / "held_out.jsonl")
+            encoding = Encoding(Fit(recipe, encoder), quarantine, num_proc)
+            stored = encoding.run(work, rows, selection, folder / "held_out.jsonl")
         _check_rejected(recipe, quarantine, target)
     finally:
         rows.close()
@@ -231,14 +240,14 @@ def _report(
         not_drawn=quarantine.kept - used,
         rejected_by_reason=dict(quarantine.by_reason.most_common()),
         rejected_by_file={file: dict(found) for file, found in quarantine.by_file.items()},
-        truncated_dialogues=encoding.truncated_dialogues,
-        truncated_turns=encoding.truncated_turns,
-        untrained_samples=encoding.untrained_samples,
-        control_text_dialogues=encoding.control_text_dialogues,
+        truncated_dialogues=encoding.tally.truncated_dialogues,
+        truncated_turns=encoding.tally.truncated_turns,
+        untrained_samples=encoding.tally.untrained_samples,
+        control_text_dialogues=encoding.tally.control_text_dialogues,
         max_length=recipe.max_length,
         train_on=recipe.train_on,
         seed=recipe.seed,
-        encoder=encoding.encoder.facts(),
+        encoder=encoding.fit.encoder.facts(),
         quality=quality,
         train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, filled),
         held_out=report_split(stored, held_out, held_out.size, rows.parts, names, recipe.train_on, None),
@@ -254,19 +263,20 @@ def _report(
 
 def _laws(encoding: Encoding, written: int) -> dict[str, int]:
     """On how many rows each law was proven; labels were, when the `written` rows were."""
-    proven = {**encoding.laws, "labels_follow_kinds": written}
+    proven = {**encoding.tally.laws, "labels_follow_kinds": written}
     return {law: proven.get(law, 0) for law in LAWS}
 
 
 def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> Iterator[str]:
     """What a reader of the summary should know and might not look for."""
-    if encoding.truncated_dialogues:
-        yield (f"over_length: truncate_turns cut {encoding.truncated_turns:,} messages off the end of "
-               f"{encoding.truncated_dialogues:,} dialogues")  # fmt: skip
-    if encoding.untrained_samples:
-        yield f"{encoding.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
-    if encoding.control_text_dialogues:
-        yield f"{encoding.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
+    tally = encoding.tally
+    if tally.truncated_dialogues:
+        yield (f"over_length: truncate_turns cut {tally.truncated_turns:,} messages off the end of "
+               f"{tally.truncated_dialogues:,} dialogues")  # fmt: skip
+    if tally.untrained_samples:
+        yield f"{tally.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
+    if tally.control_text_dialogues:
+        yield f"{tally.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
     if not_drawn:
         yield f"{not_drawn:,} good rows are in neither split: samples and weight did not draw them"
 
@@ -293,12 +303,22 @@ def _silent(line: str) -> None:
     """For ranks that would only repeat what another one says."""
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} processes cannot encode anything; give 1 or more")
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status. Raises what `build` raises."""
     parser = argparse.ArgumentParser(prog="python -m data_prep build", description="Build a recipe's data set.")
     parser.add_argument("recipe", metavar="RECIPE.yaml")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the built data set")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields of the recipe to set")
+    parser.add_argument(
+        "--num-proc", type=_positive, metavar="N", help="processes that encode (default: by rows and CPUs)"
+    )
     options = parser.parse_intermixed_args(argv)
-    build(load_recipe(options.recipe, options.overrides), options.out)
+    build(load_recipe(options.recipe, options.overrides), options.out, num_proc=options.num_proc)
     return 0

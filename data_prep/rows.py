@@ -27,6 +27,19 @@ from data_prep.split import Grouper, check_overlap, split_held_out
 from recipes import DataSource, Recipe
 
 
+class RowsFile(NamedTuple):
+    """The dialogues' file, as any process may read it."""
+
+    path: Path
+
+    def read(self, starts: NDArray[np.int64]) -> Iterator[Dialogue]:
+        """The dialogues that begin at these bytes."""
+        with open(self.path, "rb") as file:
+            for start in starts.tolist():
+                file.seek(start)
+                yield pickle.load(file)
+
+
 class Rows:
     """The dialogues of a build, by number: on disk, with id, content hash and part (entry of the recipe) in memory."""
 
@@ -50,11 +63,20 @@ class Rows:
 
     def read(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, Dialogue]]:
         """(number, dialogue) of these numbers, in their order."""
+        return zip(numbers.tolist(), self.flushed().read(self.starts_of(numbers)), strict=True)
+
+    def dialogue(self, number: int) -> Dialogue:
+        """One dialogue."""
+        return next(self.flushed().read(np.array([self._starts[number]])))
+
+    def starts_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these dialogues stand in the file, for RowsFile."""
+        return np.array([self._starts[number] for number in numbers.tolist()], dtype=np.int64)
+
+    def flushed(self) -> RowsFile:
+        """The file, with every dialogue added so far in it."""
         self._file.flush()
-        with open(self._path, "rb") as file:
-            for number in numbers.tolist():
-                file.seek(self._starts[number])
-                yield number, pickle.load(file)
+        return RowsFile(self._path)
 
     def close(self) -> None:
         """Close the file."""
