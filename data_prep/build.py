@@ -14,9 +14,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +27,11 @@ from numpy.typing import NDArray
 from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
 from data_prep.contamination import evaluation_files
 from data_prep.encode import Encoder, load_encoder
-from data_prep.encode_rows import Encoding
-from data_prep.fit import Fit, loaded
+from data_prep.encode_rows import Encoding, encoded, in_chunks, wanted_by
+from data_prep.fit import Fit, Fitted, loaded
 from data_prep.pack import pack
 from data_prep.prefixes import beginning_of, in_rows
+from data_prep.progress import progress
 from data_prep.quality import Quality, QualityReport
 from data_prep.quarantine import Quarantine, TooManyRejected
 from data_prep.rejection import LAWS
@@ -41,7 +45,10 @@ from data_prep.report import (
 )
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
 from data_prep.samples import StoredSamples, write_index, write_split
+from data_prep.shards import Shard, Shards
 from recipes import Recipe, load_recipe
+
+Joined = Callable[[int], Generator[Fitted, None, None]]
 
 WAIT_TIMEOUT_S = 4 * 3600.0
 # The recipe's fields that decide the samples; everything about the encoder is in its facts and its tokenizer.
@@ -81,11 +88,55 @@ def build(
         if found:
             changed = [name for name in parts if found["parts"].get(name) != parts[name]]
             log(f"{target.path}: building again, because this changed: {', '.join(changed)}")
+        shards = Shards(target.path)
+        joined = partial(shards.read, key) if shards.count() else None
         with target.writing() as folder:
-            report = _build_into(folder, recipe, encoder, target, key, num_proc)
+            report = _build_into(folder, recipe, encoder, target, key, num_proc, joined)
             mark_complete(folder, key, parts)
+        shards.remove()
     log(f"{report.line()} -> {target.path} ({time.monotonic() - started:.1f} s)")
     return report
+
+
+def build_shard(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    shard: Shard,
+    encoder: Encoder | None = None,
+    *,
+    num_proc: int | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Encode one shard's share of the build in `out`, for `build` to join; returns its file. Raises as `build` does."""
+    encoder = encoder or _encoder_of(recipe)
+    key, _ = build_key(recipe, encoder)
+    shards = Shards(out)
+    shards.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=shards.folder) as work:
+        rows = Rows(Path(work))
+        try:
+            quarantine = BuildQuarantine(None)  # the build that joins the shards meets the same rows, and writes them
+            names = part_names(recipe)
+            selection = select(
+                recipe, rows, read_all(recipe, rows, quarantine, Quality(recipe, quarantine), names), names
+            )
+            own = in_chunks(wanted_by(selection))[shard.own]
+            with (
+                closing(encoded(Fit(recipe, encoder), rows, own, num_proc)) as results,
+                progress(f"encoding shard {shard}", total=sum(chunk.size for chunk in own)) as step,
+            ):
+                path = shards.write(shard, key, _stepping(results, step))
+        finally:
+            rows.close()
+    if not quiet:
+        _print(f"{path}: shard {shard}, {sum(chunk.size for chunk in own):,} dialogues")
+    return path
+
+
+def _stepping(results: Iterable[Fitted], step: Callable[..., None]) -> Iterator[Fitted]:
+    for fitted in results:
+        step(fitted.messages.size)
+        yield fitted
 
 
 def build_once(
@@ -151,7 +202,13 @@ def _sha256(text: str) -> str:
 
 
 def _build_into(
-    folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir, key: str, num_proc: int | None
+    folder: Path,
+    recipe: Recipe,
+    encoder: Encoder,
+    target: BuildDir,
+    key: str,
+    num_proc: int | None,
+    joined: Joined | None,
 ) -> BuildReport:
     """All of a build but its marker, in `folder`."""
     work = folder / "work"
@@ -164,7 +221,7 @@ def _build_into(
             quality = Quality(recipe, quarantine)
             drawn = read_all(recipe, rows, quarantine, quality, names)
             selection = select(recipe, rows, drawn, names)
-            encoding = Encoding(Fit(recipe, encoder), quarantine, num_proc)
+            encoding = Encoding(Fit(recipe, encoder), quarantine, num_proc, joined)
             stored = encoding.run(work, rows, selection, folder / "held_out.jsonl")
         _check_rejected(recipe, quarantine, target)
     finally:
@@ -310,6 +367,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status. Raises what `build` raises."""
     parser = argparse.ArgumentParser(prog="python -m data_prep build", description="Build a recipe's data set.")
@@ -319,6 +383,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--num-proc", type=_positive, metavar="N", help="processes that encode (default: by rows and CPUs)"
     )
+    parser.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="encode share I of N only; a build without it then joins all N"
+    )
     options = parser.parse_intermixed_args(argv)
-    build(load_recipe(options.recipe, options.overrides), options.out, num_proc=options.num_proc)
+    recipe = load_recipe(options.recipe, options.overrides)
+    if options.shard:
+        build_shard(recipe, options.out, options.shard, num_proc=options.num_proc)
+    else:
+        build(recipe, options.out, num_proc=options.num_proc)
     return 0

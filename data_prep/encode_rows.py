@@ -8,7 +8,7 @@ How many processes share the work changes nothing: each dialogue is encoded on i
 from __future__ import annotations
 
 import pickle
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -38,18 +38,33 @@ class FromFile:
         return self.fit.encode(list(self.file.read(starts)))
 
 
-class Encoding:
-    """Encodes the selected dialogues once each; the rejected go to the quarantine, the rest is counted in `tally`."""
+def wanted_by(selection: Selection) -> NDArray[np.int64]:
+    """The dialogues to encode, ascending."""
+    return np.union1d(selection.mixture, selection.held_out)
 
-    def __init__(self, fit: Fit, quarantine: Quarantine, num_proc: int | None):
+
+class Encoding:
+    """Encodes the selected dialogues once each; the rejected go to the quarantine, the rest is counted in `tally`.
+
+    `joined` gives back what so many chunks became where shards of the build hold that.
+    """
+
+    def __init__(
+        self,
+        fit: Fit,
+        quarantine: Quarantine,
+        num_proc: int | None,
+        joined: Callable[[int], Generator[Fitted, None, None]] | None = None,
+    ):
         self.fit = fit
         self.quarantine = quarantine
         self.num_proc = num_proc
+        self.joined = joined
         self.tally = Tally()
 
     def run(self, work: Path, rows: Rows, selection: Selection, held_out_path: Path) -> StoredSamples:
         """The samples, stored in the folder `work`; held-out dialogues that pass are written to `held_out_path`."""
-        wanted = np.union1d(selection.mixture, selection.held_out)
+        wanted = wanted_by(selection)
         json = msgspec.json.Encoder()
         with (
             SampleStore(work) as store,
@@ -71,12 +86,24 @@ class Encoding:
 
     def _fitted(self, rows: Rows, wanted: NDArray[np.int64]) -> Generator[tuple[Chunk, Fitted], None, None]:
         """(numbers of a chunk's dialogues, what it became), in order."""
-        chunks = [wanted[begin : begin + CHUNK_DIALOGUES] for begin in range(0, wanted.size, CHUNK_DIALOGUES)]
-        tasks = map(rows.starts_of, chunks)
-        processes = self.num_proc or processes_for(wanted.size)
-        work = FromFile(self.fit, rows.flushed())
-        if processes == 1:
-            yield from zip(chunks, map(work, tasks), strict=True)
-            return
-        with Workers(processes, pickle.dumps(work)) as workers:
-            yield from zip(chunks, workers.map(tasks), strict=True)
+        chunks = in_chunks(wanted)
+        made = self.joined(len(chunks)) if self.joined else encoded(self.fit, rows, chunks, self.num_proc)
+        with closing(made):
+            yield from zip(chunks, made, strict=True)
+
+
+def in_chunks(wanted: NDArray[np.int64]) -> list[Chunk]:
+    """Dialogues' numbers, CHUNK_DIALOGUES together."""
+    return [wanted[begin : begin + CHUNK_DIALOGUES] for begin in range(0, wanted.size, CHUNK_DIALOGUES)]
+
+
+def encoded(fit: Fit, rows: Rows, chunks: list[Chunk], num_proc: int | None) -> Generator[Fitted, None, None]:
+    """What each chunk becomes, in order, in `num_proc` processes (None: by rows and CPUs)."""
+    tasks = map(rows.starts_of, chunks)
+    processes = num_proc or processes_for(sum(chunk.size for chunk in chunks))
+    work = FromFile(fit, rows.flushed())
+    if processes == 1:
+        yield from map(work, tasks)
+        return
+    with Workers(processes, pickle.dumps(work)) as workers:
+        yield from workers.map(tasks)
