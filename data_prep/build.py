@@ -269,8 +269,11 @@ def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) ->
 
 def _write_train_ids(path: Path, rows: Rows, numbers: NDArray[np.int64]) -> None:
     """Ids and content hashes of what is trained on, for decontamination and overlap checks."""
-    found = [{"id": rows.ids[row], "content_hash": rows.hashes[row]} for row in numbers.tolist()]
-    path.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    with open(path, "w", encoding="utf-8") as file:  # entry by entry: the text of all would be the most of a build
+        for place, row in enumerate(numbers.tolist()):
+            entry = {"id": rows.ids[row], "content_hash": rows.hash_of(row)}
+            file.write((",\n" if place else "[\n") + json.dumps(entry, indent=0, ensure_ascii=False))
+        file.write("\n]\n")
 
 
 def _report(
