@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
@@ -111,6 +111,9 @@ class TextTokens:
         self._known_tokens = 0
         self._backend.no_truncation()
         self._backend.no_padding()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": {}, "_known_tokens": 0}  # a worker has other texts before it
 
     @property
     def _backend(self) -> Tokenizer:
