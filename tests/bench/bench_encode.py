@@ -73,5 +73,6 @@ def test_ten_times_the_rows_take_ten_times_the_time_and_little_memory() -> None:
         print(f"build of {found['rows']:,} small rows: {found['seconds']:.1f} s ({parts}), {peak}")
     grown = (many["peak"] - few["peak"]) / (many["rows"] - few["rows"])
     ratio = many["seconds"] / few["seconds"]
-    print(f"  ten times the rows: {ratio:.1f} times the time, {grown:.0f} more bytes a row (target 200)")
+    # Importing torch and transformers sets a floor to the peak, under which a build's own memory does not show.
+    print(f"  ten times the rows: {ratio:.1f} times the time, peak {grown:.0f} bytes a row higher (target 200)")
     assert ratio < 20
