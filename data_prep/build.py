@@ -14,9 +14,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +27,11 @@ from numpy.typing import NDArray
 from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
 from data_prep.contamination import evaluation_files
 from data_prep.encode import Encoder, load_encoder
-from data_prep.fit import Encoding, encode_all, loaded
+from data_prep.encode_rows import Encoding, encoded, in_chunks, wanted_by
+from data_prep.fit import Fit, Fitted, loaded
 from data_prep.pack import pack
 from data_prep.prefixes import beginning_of, in_rows
+from data_prep.progress import progress
 from data_prep.quality import Quality, QualityReport
 from data_prep.quarantine import Quarantine, TooManyRejected
 from data_prep.rejection import LAWS
@@ -40,7 +45,10 @@ from data_prep.report import (
 )
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
 from data_prep.samples import StoredSamples, write_index, write_split
+from data_prep.shards import Shard, Shards
 from recipes import Recipe, load_recipe
+
+Joined = Callable[[int], Generator[Fitted, None, None]]
 
 WAIT_TIMEOUT_S = 4 * 3600.0
 # The recipe's fields that decide the samples; everything about the encoder is in its facts and its tokenizer.
@@ -51,12 +59,18 @@ DATA_FIELDS = (
 
 
 def build(
-    recipe: Recipe, out: str | os.PathLike[str], encoder: Encoder | None = None, *, quiet: bool = False
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    encoder: Encoder | None = None,
+    *,
+    num_proc: int | None = None,
+    quiet: bool = False,
 ) -> BuildReport:
     """Build the recipe's data set in `out`, or find it there unchanged; returns its report.
 
-    `encoder` is the recipe's own where None. Nothing stands in `out` before all of it does. Raises BuildError (an `out`
-    in use, a full disk, nothing to train on), ReadError, WrongSourceError, EvaluationSetError, SplitError,
+    `encoder` is the recipe's own where None. `num_proc` processes encode, by default one for each CPU, and one alone
+    where the rows are few; the bytes are the same. Nothing stands in `out` before all of it does. Raises BuildError (an
+    `out` in use, a full disk, nothing to train on), ReadError, WrongSourceError, EvaluationSetError, SplitError,
     MixtureError, TooManyRejected.
     """
     started = time.monotonic()
@@ -74,11 +88,55 @@ def build(
         if found:
             changed = [name for name in parts if found["parts"].get(name) != parts[name]]
             log(f"{target.path}: building again, because this changed: {', '.join(changed)}")
+        shards = Shards(target.path)
+        joined = partial(shards.read, key) if shards.count() else None
         with target.writing() as folder:
-            report = _build_into(folder, recipe, encoder, target, key)
+            report = _build_into(folder, recipe, encoder, target, key, num_proc, joined)
             mark_complete(folder, key, parts)
+        shards.remove()
     log(f"{report.line()} -> {target.path} ({time.monotonic() - started:.1f} s)")
     return report
+
+
+def build_shard(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    shard: Shard,
+    encoder: Encoder | None = None,
+    *,
+    num_proc: int | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Encode one shard's share of the build in `out`, for `build` to join; returns its file. Raises as `build` does."""
+    encoder = encoder or _encoder_of(recipe)
+    key, _ = build_key(recipe, encoder)
+    shards = Shards(out)
+    shards.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=shards.folder) as work:
+        rows = Rows(Path(work))
+        try:
+            quarantine = BuildQuarantine(None)  # the build that joins the shards meets the same rows, and writes them
+            names = part_names(recipe)
+            selection = select(
+                recipe, rows, read_all(recipe, rows, quarantine, Quality(recipe, quarantine), names), names
+            )
+            own = in_chunks(wanted_by(selection))[shard.own]
+            with (
+                closing(encoded(Fit(recipe, encoder), rows, own, num_proc)) as results,
+                progress(f"encoding shard {shard}", total=sum(chunk.size for chunk in own)) as step,
+            ):
+                path = shards.write(shard, key, _stepping(results, step))
+        finally:
+            rows.close()
+    if not quiet:
+        _print(f"{path}: shard {shard}, {sum(chunk.size for chunk in own):,} dialogues")
+    return path
+
+
+def _stepping(results: Iterable[Fitted], step: Callable[..., None]) -> Iterator[Fitted]:
+    for fitted in results:
+        step(fitted.messages.size)
+        yield fitted
 
 
 def build_once(
@@ -143,7 +201,15 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir, key: str) -> BuildReport:
+def _build_into(
+    folder: Path,
+    recipe: Recipe,
+    encoder: Encoder,
+    target: BuildDir,
+    key: str,
+    num_proc: int | None,
+    joined: Joined | None,
+) -> BuildReport:
     """All of a build but its marker, in `folder`."""
     work = folder / "work"
     work.mkdir()
@@ -155,8 +221,8 @@ def _build_into(folder: Path, recipe: Recipe, encoder: Encoder, target: BuildDir
             quality = Quality(recipe, quarantine)
             drawn = read_all(recipe, rows, quarantine, quality, names)
             selection = select(recipe, rows, drawn, names)
-            encoding = Encoding(recipe, encoder, quarantine)
-            stored = encode_all(work, rows, selection, encoding, folder / "held_out.jsonl")
+            encoding = Encoding(Fit(recipe, encoder), quarantine, num_proc, joined)
+            stored = encoding.run(work, rows, selection, folder / "held_out.jsonl")
         _check_rejected(recipe, quarantine, target)
     finally:
         rows.close()
@@ -203,8 +269,11 @@ def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) ->
 
 def _write_train_ids(path: Path, rows: Rows, numbers: NDArray[np.int64]) -> None:
     """Ids and content hashes of what is trained on, for decontamination and overlap checks."""
-    found = [{"id": rows.ids[row], "content_hash": rows.hashes[row]} for row in numbers.tolist()]
-    path.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    with open(path, "w", encoding="utf-8") as file:  # entry by entry: the text of all would be the most of a build
+        for place, row in enumerate(numbers.tolist()):
+            entry = {"id": rows.ids[row], "content_hash": rows.hash_of(row)}
+            file.write((",\n" if place else "[\n") + json.dumps(entry, indent=0, ensure_ascii=False))
+        file.write("\n]\n")
 
 
 def _report(
@@ -231,14 +300,14 @@ def _report(
         not_drawn=quarantine.kept - used,
         rejected_by_reason=dict(quarantine.by_reason.most_common()),
         rejected_by_file={file: dict(found) for file, found in quarantine.by_file.items()},
-        truncated_dialogues=encoding.truncated_dialogues,
-        truncated_turns=encoding.truncated_turns,
-        untrained_samples=encoding.untrained_samples,
-        control_text_dialogues=encoding.control_text_dialogues,
+        truncated_dialogues=encoding.tally.truncated_dialogues,
+        truncated_turns=encoding.tally.truncated_turns,
+        untrained_samples=encoding.tally.untrained_samples,
+        control_text_dialogues=encoding.tally.control_text_dialogues,
         max_length=recipe.max_length,
         train_on=recipe.train_on,
         seed=recipe.seed,
-        encoder=encoding.encoder.facts(),
+        encoder=encoding.fit.encoder.facts(),
         quality=quality,
         train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, filled),
         held_out=report_split(stored, held_out, held_out.size, rows.parts, names, recipe.train_on, None),
@@ -254,19 +323,20 @@ def _report(
 
 def _laws(encoding: Encoding, written: int) -> dict[str, int]:
     """On how many rows each law was proven; labels were, when the `written` rows were."""
-    proven = {**encoding.laws, "labels_follow_kinds": written}
+    proven = {**encoding.tally.laws, "labels_follow_kinds": written}
     return {law: proven.get(law, 0) for law in LAWS}
 
 
 def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> Iterator[str]:
     """What a reader of the summary should know and might not look for."""
-    if encoding.truncated_dialogues:
-        yield (f"over_length: truncate_turns cut {encoding.truncated_turns:,} messages off the end of "
-               f"{encoding.truncated_dialogues:,} dialogues")  # fmt: skip
-    if encoding.untrained_samples:
-        yield f"{encoding.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
-    if encoding.control_text_dialogues:
-        yield f"{encoding.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
+    tally = encoding.tally
+    if tally.truncated_dialogues:
+        yield (f"over_length: truncate_turns cut {tally.truncated_turns:,} messages off the end of "
+               f"{tally.truncated_dialogues:,} dialogues")  # fmt: skip
+    if tally.untrained_samples:
+        yield f"{tally.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
+    if tally.control_text_dialogues:
+        yield f"{tally.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
     if not_drawn:
         yield f"{not_drawn:,} good rows are in neither split: samples and weight did not draw them"
 
@@ -293,12 +363,36 @@ def _silent(line: str) -> None:
     """For ranks that would only repeat what another one says."""
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} processes cannot encode anything; give 1 or more")
+    return number
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status. Raises what `build` raises."""
     parser = argparse.ArgumentParser(prog="python -m data_prep build", description="Build a recipe's data set.")
     parser.add_argument("recipe", metavar="RECIPE.yaml")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the built data set")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields of the recipe to set")
+    parser.add_argument(
+        "--num-proc", type=_positive, metavar="N", help="processes that encode (default: by rows and CPUs)"
+    )
+    parser.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="encode share I of N only; a build without it then joins all N"
+    )
     options = parser.parse_intermixed_args(argv)
-    build(load_recipe(options.recipe, options.overrides), options.out)
+    recipe = load_recipe(options.recipe, options.overrides)
+    if options.shard:
+        build_shard(recipe, options.out, options.shard, num_proc=options.num_proc)
+    else:
+        build(recipe, options.out, num_proc=options.num_proc)
     return 0

@@ -13,7 +13,6 @@ by data_prep/proofs.py, before it is given out.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -222,13 +221,16 @@ class Encoder:
             raise RejectedDialogue("no_trained_turn", "no assistant turn of this dialogue is trained")
         original, dialogue = dialogue, self._guarded(dialogue)
         adapted = self.format.adapt(dialogue)
+        once = self._once(dialogue, adapted, trained)
+        if once is not None:
+            return Plan(original, dialogue, adapted, [once])
         full = self._finished(adapted.messages, adapted.tools)
         shared: list[Span] = []
         own: list[Sample] = []
         for index in trained:
             place = adapted.turn_at[index]
             turn = self._turn(adapted.messages[:place], adapted.messages[place], adapted.tools)
-            parts = self._parts(dialogue, dialogue.messages[index], turn)
+            parts = self._parts(dialogue, dialogue.messages[index], turn.body)
             start = len(turn.prompt)
             span = Span(index, start, turn.body, turn.stop, parts)
             if full.startswith(turn.prompt) and full.startswith(turn.body + turn.stop, start):
@@ -240,6 +242,25 @@ class Encoder:
                 "history_rewritten", f"{len(own)} of {len(trained)} turns are rendered otherwise later"
             )
         return Plan(original, dialogue, adapted, [*own, Sample(full, shared, whole=True)] if shared else own)
+
+    def _once(self, dialogue: Dialogue, adapted: Adapted, trained: list[int]) -> Sample | None:
+        """The one sample of a dialogue that can be rendered once, message by message; None where it cannot."""
+        places = [adapted.turn_at[index] for index in trained]
+        rendered = self.template.render_once(adapted.messages, adapted.tools, places)
+        if rendered is None:
+            return None
+        spans = []
+        for index, place in zip(trained, places, strict=True):
+            start, text = rendered.turns[place]
+            try:
+                _, body, stop = self.lens.cut("", text)
+            except Unaligned:
+                return None
+            if not place or stop not in self._stop_ids or not rendered.text.startswith(body + stop, start):
+                return None
+            parts = self._parts(dialogue, dialogue.messages[index], body)
+            spans.append(Span(index, start, body, stop, parts))
+        return Sample(rendered.text, spans, whole=True)
 
     def _guarded(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue after the checks that make forging roles impossible, its control text broken up if so asked."""
@@ -253,14 +274,14 @@ class Encoder:
             raise RejectedDialogue(code, f"{reason}; use tool_format: button")
         return self._control.guarded(dialogue, plain=self.control_text == "plain")
 
-    def _parts(self, dialogue: Dialogue, message: Message, turn: Turn) -> list[Part]:
+    def _parts(self, dialogue: Dialogue, message: Message, body: str) -> list[Part]:
         """Where the parts of a rendered turn are."""
         try:
             if isinstance(self.format, ButtonFormat) and self._in_button(dialogue):
-                return self.format.button_parts(turn.body, message)
-            return self.format.parts(turn.body, message)
+                return self.format.button_parts(body, message)
+            return self.format.parts(body, message)
         except UnlocatedPart as error:
-            dropped = message.tool_calls and self.format.content_of(message).strip() not in turn.body
+            dropped = message.tool_calls and self.format.content_of(message).strip() not in body
             raise RejectedDialogue(
                 "template_drops_thought" if dropped else "template_alters_text", str(error)
             ) from error
@@ -306,8 +327,8 @@ class Encoder:
         shared = Proposal(encoding.ids, [CONTEXT] * len(encoding.ids), [], sample.whole)
         own: list[Proposal] = []
         for span in sample.spans:
-            first = bisect_left(encoding.starts, span.start)
-            if self._text.prompt_is_prefix(sample.text, encoding, first, span.start):
+            first = self._text.prompt_tokens(sample.text, encoding, span.start)
+            if first is not None:
                 self._fill(shared.kinds, encoding, first, span)
                 shared.claims.append(Claim(span.turn, first, span.body))
             else:  # a token merges across the prompt's border
@@ -329,14 +350,14 @@ class Encoder:
         """Write the kinds of one turn: a token that touches two parts takes the later one."""
         end_char = span.start + len(span.body)
         stop_id = self._stop_ids[span.stop]
-        stop = bisect_left(tokens.starts, end_char)
+        stop = tokens.first_from(end_char)
         while stop < len(tokens.ids) and tokens.ids[stop] != stop_id:
             stop += 1
-        if stop == len(tokens.ids) or tokens.starts[stop] > end_char:
+        if stop == len(tokens.ids) or tokens.start(stop) > end_char:
             raise RejectedDialogue("no_stop_token", f"{span.stop!r} is not one token at the end of the turn")
         previous = first
         for kind, boundary in _boundaries(span):
-            at = max(previous, bisect_right(tokens.ends, span.start + boundary, first, stop)) if boundary else first
+            at = max(previous, tokens.first_behind(span.start + boundary, first, stop)) if boundary else first
             kinds[at:stop] = [kind] * (stop - at)
             previous = at
         kinds[stop] = STOP
@@ -402,12 +423,13 @@ class Encoder:
         rows, tools, at = self.format.adapt(proofs.skeleton(dialogue, structure))
         try:
             if turn is None:
-                text = self._finished(rows, tools)
+                once = self.template.render_once(rows, tools, ())
+                text = once.text if once else self._finished(rows, tools)
             else:
                 text = "".join(self._turn(rows[: at[turn]], rows[at[turn]], tools))
         except RejectedDialogue:
             return None
-        return list(filter(self._control_ids.__contains__, self._text.ids(text)))
+        return list(filter(self._control_ids.__contains__, self._text.added_in(text)))
 
 
 def _boundaries(span: Span) -> list[tuple[int, int]]:

@@ -11,18 +11,17 @@ more than what follows it, and a dialogue that is too long up to there goes to t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.build_dir import BuildError
-from data_prep.dialogue import Dialogue, assistant_turns, last_turn_only, write_jsonl
+from data_prep.dialogue import Dialogue, assistant_turns, last_turn_only
 from data_prep.encode import Encoded, Encoder, Proven, RejectedDialogue
-from data_prep.progress import progress
-from data_prep.quarantine import Quarantine
-from data_prep.rows import Rows, Selection
-from data_prep.samples import KIND_OF_PART, SampleStore, StoredSamples
+from data_prep.formats import KIND_OF_PART
 from recipes import Recipe
 
 CHUNK_DIALOGUES = 256
@@ -36,41 +35,93 @@ def loaded(model: str, load: Callable[[], Encoder]) -> Encoder:
         raise BuildError(f"no encoder for the model {model!r}: {error}") from error
 
 
-class Encoding:
-    """Encodes the selected dialogues once each, by the recipe's policies, and counts what happened to them."""
+class Tally(msgspec.Struct):
+    """What happened to the dialogues of a build; `laws` counts those proven to hold each law of data_prep/proofs.py."""
 
-    def __init__(self, recipe: Recipe, encoder: Encoder, quarantine: Quarantine):
+    truncated_dialogues: int = 0
+    truncated_turns: int = 0
+    untrained_samples: int = 0
+    control_text_dialogues: int = 0
+    laws: Counter[str] = msgspec.field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Count the other's dialogues too."""
+        self.truncated_dialogues += other.truncated_dialogues
+        self.truncated_turns += other.truncated_turns
+        self.untrained_samples += other.untrained_samples
+        self.control_text_dialogues += other.control_text_dialogues
+        self.laws.update(other.laws)
+
+
+class Refused(NamedTuple):
+    """A dialogue of a chunk, by its position there, and why it goes to the quarantine."""
+
+    position: int
+    code: str
+    message: str
+
+
+class Fitted(NamedTuple):
+    """What a chunk of dialogues became.
+
+    `input_ids` int32 and `kinds` int8 hold the samples end to end; of each sample `lengths` int64 says how many tokens
+    it has and `positions` int64 whose it is; of each dialogue `messages` int64 says how many messages were encoded.
+    """
+
+    input_ids: NDArray[np.int32]
+    kinds: NDArray[np.int8]
+    lengths: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    messages: NDArray[np.int64]
+    refused: list[Refused]
+    tally: Tally
+
+
+class Fit:
+    """Encodes dialogues by the recipe's policies; what it gives depends on each dialogue alone."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder):
         self.recipe = recipe
         self.encoder = encoder
-        self.quarantine = quarantine
         self._parts = frozenset(KIND_OF_PART[part] for part in recipe.train_on)
-        self.truncated_dialogues = 0
-        self.truncated_turns = 0
-        self.untrained_samples = 0
-        self.control_text_dialogues = 0
-        self.laws: Counter[str] = Counter()  # law of data_prep/proofs.py -> dialogues proven to hold it
+        self._tally = Tally()
 
-    def encode(self, chunk: Sequence[tuple[int, Dialogue]]) -> Iterator[tuple[int, Dialogue, list[Encoded]]]:
-        """(number, dialogue as long as encoded, samples) of those that pass; the others go to the quarantine.
+    def encode(self, dialogues: Sequence[Dialogue]) -> Fitted:
+        """The samples of those that pass. Raises BuildError for `over_length: error`.
 
-        The dialogue keeps the row's own `train` marks: `only_last_turn` says what is trained, as `train_on` does, and
-        not what an evaluation of the held-out dialogues asks for.
+        `only_last_turn` says what is trained, as `train_on` does, and not what an evaluation of the held-out dialogues
+        asks for: these keep their own `train` marks.
         """
-        marked = [last_turn_only(whole) if self.recipe.only_last_turn else whole for _, whole in chunk]
-        results = self.encoder.prove_batch(marked)
-        for (number, whole), trained, result in zip(chunk, marked, results, strict=True):
+        self._tally = Tally()
+        samples: list[Encoded] = []
+        positions: list[int] = []
+        messages = np.zeros(len(dialogues), dtype=np.int64)
+        refused: list[Refused] = []
+        marked = [last_turn_only(whole) for whole in dialogues] if self.recipe.only_last_turn else dialogues
+        for position, (whole, result) in enumerate(zip(marked, self.encoder.prove_batch(marked), strict=True)):
             try:
                 if isinstance(result, RejectedDialogue):
                     raise result
-                dialogue, proven = self._fit(trained, result)
-                samples = self._trained(proven.samples)
+                dialogue, proven = self._fit(whole, result)
+                found = self._trained(proven.samples)
             except RejectedDialogue as rejected:
-                self.quarantine.reject(whole, rejected.code, rejected.message)
+                refused.append(Refused(position, rejected.code, rejected.message))
                 continue
             if self.recipe.control_text == "plain" and self.encoder.control_text_in(dialogue) is not None:
-                self.control_text_dialogues += 1
-            self.laws.update(proven.laws)
-            yield number, whole.before(len(dialogue.messages)), samples
+                self._tally.control_text_dialogues += 1
+            self._tally.laws.update(proven.laws)
+            messages[position] = len(dialogue.messages)
+            samples += found
+            positions += [position] * len(found)
+        return Fitted(
+            np.concatenate([np.zeros(0, np.int32), *(np.array(sample.input_ids, np.int32) for sample in samples)]),
+            np.frombuffer(b"".join(bytes(sample.kinds) for sample in samples), np.int8),
+            np.array([len(sample.input_ids) for sample in samples], np.int64),
+            np.array(positions, np.int64),
+            messages,
+            refused,
+            self._tally,
+        )
 
     def _trained(self, samples: list[Encoded]) -> list[Encoded]:
         """The samples with a trained token. Raises RejectedDialogue where there is none."""
@@ -79,7 +130,7 @@ class Encoding:
         if not good:
             wanted = ", ".join(self.recipe.train_on)
             raise RejectedDialogue("no_trained_token", f"no token is of a part that train_on lists ({wanted})")
-        self.untrained_samples += len(samples) - len(good)
+        self._tally.untrained_samples += len(samples) - len(good)
         return good
 
     def _fit(self, dialogue: Dialogue, proven: Proven) -> tuple[Dialogue, Proven]:
@@ -116,29 +167,10 @@ class Encoding:
                 f"{tokens:,} tokens, and what leads up to and with its first trained turn is over max_length "
                 f"{self.recipe.max_length:,} already",
             )
-        self.truncated_dialogues += 1
-        self.truncated_turns += len(dialogue.messages) - len(best[0].messages)
+        self._tally.truncated_dialogues += 1
+        self._tally.truncated_turns += len(dialogue.messages) - len(best[0].messages)
         return best
 
 
 def _longest(samples: list[Encoded]) -> int:
     return max(len(sample.input_ids) for sample in samples)
-
-
-def encode_all(work: Path, rows: Rows, selection: Selection, encoding: Encoding, held_out_path: Path) -> StoredSamples:
-    """Encode every selected dialogue once, in the order read; write the held-out ones that pass to `held_out_path`."""
-    wanted = np.union1d(selection.mixture, selection.held_out)
-    held_out = frozenset(selection.held_out.tolist())
-    kept_held_out: list[Dialogue] = []
-    with SampleStore(work) as store, progress("encoding", total=wanted.size) as step:
-        for begin in range(0, wanted.size, CHUNK_DIALOGUES):
-            chunk = list(rows.read(wanted[begin : begin + CHUNK_DIALOGUES]))
-            for number, dialogue, samples in encoding.encode(chunk):
-                for sample in samples:
-                    store.add(number, sample)
-                if number in held_out:
-                    kept_held_out.append(dialogue)
-            step(len(chunk))
-        stored = store.close()
-    write_jsonl(str(held_out_path), kept_held_out)
-    return stored

@@ -18,6 +18,7 @@ from data_prep.template import Markup, Messages, Part, locate
 
 CONTEXT, THOUGHT, CALL, ANSWER, STOP = range(5)
 KINDS = ("context", "thought", "call", "answer", "stop")
+KIND_OF_PART = {"thought": THOUGHT, "call": CALL, "answer": ANSWER}
 ALPHABET = string.ascii_lowercase + string.digits
 
 

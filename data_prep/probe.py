@@ -54,7 +54,7 @@ class Lens:
         prompt = self.template.render(before, tools, generation_prompt=True)
         last = self.template.finished([*before, row], tools)
         if last.startswith(prompt):
-            return self._cut(prompt, last[len(prompt) :])
+            return self.cut(prompt, last[len(prompt) :])
         # What stands before the turn is rendered otherwise once it is there (Mistral moves the system prompt), so the
         # turn is found by what differs when only its own words are exchanged.
         twin = self.template.finished([*before, _twin(row)], tools)
@@ -62,9 +62,10 @@ class Lens:
         start = _common_prefix(last, twin) - len(opening)
         if start < 0 or not last.startswith(opening, start):
             raise Unaligned("turn_not_located", "the turn cannot be told from what the template renders before it")
-        return self._cut(prompt, last[start:])
+        return self.cut(prompt, last[start:])
 
-    def _cut(self, prompt: str, text: str) -> Turn:
+    def cut(self, prompt: str, text: str) -> Turn:
+        """The turn whose rendering behind `prompt` is `text`. Raises Unaligned."""
         text = text.rstrip()
         if self.tail:
             text = text.removesuffix(self.tail).rstrip()

@@ -21,6 +21,7 @@ from data_prep.sources import SOURCES, WrongSourceError, likely_sources
 
 # Rejected because the recipe does not want them twice or at all; nothing is wrong with the rows or their reading.
 SET_ASIDE = ("duplicate", "near_duplicate", "contaminated")
+FILES = 1 << 20  # more than one read has
 
 
 class TooManyRejected(ValueError):
@@ -41,7 +42,8 @@ class Quarantine:
         self.by_reason: Counter[str] = Counter()
         self.by_file: dict[str, Counter[str]] = {}  # file -> {"read": n, reason: n, ...}
         self.examples: dict[str, str] = {}  # reason -> "file:row: message" of the first
-        self._origins: dict[str, tuple[str, int]] = {}  # dialogue id -> where it stands
+        self._origins: dict[str, int] = {}  # dialogue id -> row * FILES + the file's number; a tuple takes more memory
+        self._files: dict[str, int] = {}
         self._labels: dict[str, str] = {}  # file -> its name in ids
         self._out: OutFile | None = None
 
@@ -76,7 +78,7 @@ class Quarantine:
 
     def reject(self, dialogue: Dialogue, code: str, message: str) -> None:
         """Reject a dialogue that `iter_dialogues` gave out already, for instance because it does not encode."""
-        file, row = self._origins[dialogue.id]
+        file, row = self._place(self._origins[dialogue.id])
         self.add(file, row, code, message, dialogue.to_dict())
 
     def check(self, max_rejected: float) -> None:
@@ -119,9 +121,15 @@ class Quarantine:
         self._count(file, "read")
 
     def _claim_id(self, dialogue: Dialogue, file: str, row: int) -> None:
-        first = self._origins.setdefault(dialogue.id, (file, row))
-        if first != (file, row):
-            raise DialogueError("duplicate_id", f"id {dialogue.id!r} was used by {first[0]}:{first[1]} already")
+        here = row * FILES + self._files.setdefault(file, len(self._files))
+        first = self._origins.setdefault(dialogue.id, here)
+        if first != here:
+            other, other_row = self._place(first)
+            raise DialogueError("duplicate_id", f"id {dialogue.id!r} was used by {other}:{other_row} already")
+
+    def _place(self, origin: int) -> tuple[str, int]:
+        row, number = divmod(origin, FILES)
+        return next(file for file, known in self._files.items() if known == number), row
 
     def _label(self, file: str) -> str:
         """The file's name in ids: its stem, with parent folders before it where another file has that stem."""

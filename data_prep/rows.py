@@ -1,6 +1,6 @@
 """The dialogues of a build: read once into a file, chosen by number: held out or trained on, how often, in what order.
 
-    rows.ids[17], rows.hashes[17], rows.parts[17]      "button-a-18", "9f2c...", 0 (the entry of train_data it is from)
+    rows.ids[17], rows.hash_of(17), rows.parts[17]     "button-a-18", "9f2c...", 0 (the entry of train_data it is from)
 
 Only ids, content hashes and numbers stay in memory, so a mixture may be larger than it.
 """
@@ -27,6 +27,19 @@ from data_prep.split import Grouper, check_overlap, split_held_out
 from recipes import DataSource, Recipe
 
 
+class RowsFile(NamedTuple):
+    """The dialogues' file, as any process may read it."""
+
+    path: Path
+
+    def read(self, starts: NDArray[np.int64]) -> Iterator[Dialogue]:
+        """The dialogues that begin at these bytes."""
+        with open(self.path, "rb") as file:
+            for start in starts.tolist():
+                file.seek(start)
+                yield pickle.load(file)
+
+
 class Rows:
     """The dialogues of a build, by number: on disk, with id, content hash and part (entry of the recipe) in memory."""
 
@@ -36,7 +49,7 @@ class Rows:
         self._starts = array("q")
         self._parts = array("q")
         self.ids: list[str] = []
-        self.hashes: list[str] = []
+        self._hashes = array("Q")
         self.sources: list[str] = []
 
     def add(self, dialogue: Dialogue, part: int, digest: str) -> None:
@@ -45,16 +58,29 @@ class Rows:
         pickle.dump(dialogue, self._file, protocol=pickle.HIGHEST_PROTOCOL)
         self._parts.append(part)
         self.ids.append(dialogue.id)
-        self.hashes.append(digest)
+        self._hashes.append(int(digest, 16))
         self.sources.append(sys.intern(dialogue.source))
 
     def read(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, Dialogue]]:
         """(number, dialogue) of these numbers, in their order."""
+        return zip(numbers.tolist(), self.flushed().read(self.starts_of(numbers)), strict=True)
+
+    def hash_of(self, number: int) -> str:
+        """A dialogue's content hash."""
+        return f"{self._hashes[number]:016x}"
+
+    def dialogue(self, number: int) -> Dialogue:
+        """One dialogue."""
+        return next(self.flushed().read(np.array([self._starts[number]])))
+
+    def starts_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these dialogues stand in the file, for RowsFile."""
+        return np.array([self._starts[number] for number in numbers.tolist()], dtype=np.int64)
+
+    def flushed(self) -> RowsFile:
+        """The file, with every dialogue added so far in it."""
         self._file.flush()
-        with open(self._path, "rb") as file:
-            for number in numbers.tolist():
-                file.seek(self._starts[number])
-                yield number, pickle.load(file)
+        return RowsFile(self._path)
 
     def close(self) -> None:
         """Close the file."""
@@ -146,12 +172,12 @@ def select(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64], names: Sequence
     train_parts = len(recipe.train_data)
     if recipe.held_out_data is not None:
         train, held_out = drawn[parts[drawn] < train_parts], drawn[parts[drawn] >= train_parts]
-        check_overlap({rows.ids[row]: rows.hashes[row] for row in train.tolist()},
-                      {rows.ids[row]: rows.hashes[row] for row in held_out.tolist()})  # fmt: skip
+        check_overlap({rows.ids[row]: rows.hash_of(row) for row in train.tolist()},
+                      {rows.ids[row]: rows.hash_of(row) for row in held_out.tolist()})  # fmt: skip
     elif recipe.held_out_share:
         grouper = Grouper(recipe.group_by)
         for row, dialogue in rows.read(drawn):
-            grouper.add(dialogue, rows.hashes[row])
+            grouper.add(dialogue, rows.hash_of(row))
         share, by = recipe.held_out_share, recipe.group_by
         held = split_held_out(grouper.groups(), parts[drawn], names[:train_parts], share, by, recipe.seed)
         train, held_out = drawn[~held], drawn[held]

@@ -22,10 +22,9 @@ from datasets import DatasetInfo, Features, List, Value
 from numpy.typing import NDArray
 
 from data_prep import proofs
-from data_prep.encode import ANSWER, CALL, STOP, THOUGHT, Encoded
+from data_prep.formats import KIND_OF_PART, STOP
 
 UNTRAINED = proofs.UNTRAINED
-KIND_OF_PART = {"thought": THOUGHT, "call": CALL, "answer": ANSWER}
 FEATURES = Features(
     {
         "input_ids": List(Value("int32")),
@@ -82,12 +81,14 @@ class SampleStore:
         self._ids_file.close()
         self._kinds_file.close()
 
-    def add(self, row: int, sample: Encoded) -> None:
-        """Append one sample of dialogue number `row`."""
-        self._ids_file.write(array("i", sample.input_ids))
-        self._kinds_file.write(bytes(sample.kinds))
-        self._lengths.append(len(sample.input_ids))
-        self._rows.append(row)
+    def add(
+        self, ids: NDArray[np.int32], kinds: NDArray[np.int8], lengths: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> None:
+        """Append samples laid end to end; of each its length in tokens and the number of its dialogue."""
+        self._ids_file.write(ids.data)
+        self._kinds_file.write(kinds.data)
+        self._lengths.frombytes(lengths.tobytes())
+        self._rows.frombytes(rows.tobytes())
 
     def close(self) -> StoredSamples:
         """End writing; the samples, memory-mapped."""

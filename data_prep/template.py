@@ -22,6 +22,8 @@ from transformers.utils.chat_template_utils import (  # what apply_chat_template
     _compile_jinja_template,
 )
 
+from data_prep.by_message import ByMessage, Rendered
+
 Messages = list[dict[str, Any]]
 
 # Sentinels: plain lower-case words that no template, trim or JSON escape alters.
@@ -71,13 +73,18 @@ class Template:
         except jinja2.TemplateError as error:
             raise TemplateError(f"the chat template is no valid Jinja: {error}") from error
         self.unasked_header = self._find_unasked_header()
+        self._by_message = None if self.unasked_header else self._cut()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_compiled"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_compiled", "_by_message")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._compiled = _compile_jinja_template(self.source)
+        self._by_message = None if self.unasked_header else self._cut()
+
+    def _cut(self) -> ByMessage | None:
+        return ByMessage.cut(self._compiled, self.source, {**self._variables, "documents": None})
 
     def render(self, messages: Messages, tools: Sequence[dict[str, Any]] | None, generation_prompt: bool) -> str:
         """What `apply_chat_template(chat_template=self.source)` makes of it. Raises RenderError.
@@ -96,6 +103,17 @@ class Template:
             if isinstance(error, TypeError) and "strftime_now" in self.text and NO_CLOCK in str(error):
                 raise RenderError(self._clock_advice()) from error
             raise RenderError(f"the chat template raised {type(error).__name__}: {error}") from error
+
+    def render_once(
+        self, messages: Messages, tools: Sequence[dict[str, Any]] | None, turns: Sequence[int]
+    ) -> Rendered | None:
+        """`finished`, with the place of every turn in it, where one rendering can say both; None where it cannot."""
+        if self._by_message is None:
+            return None
+        rows = _alias_reasoning_fields(messages)
+        return self._by_message.render(
+            rows, list(tools) if tools else None, {**self._variables, "documents": None}, turns
+        )
 
     def finished(self, messages: Messages, tools: Sequence[dict[str, Any]] | None) -> str:
         """The rendered dialogue without a generation header that the template appends unasked."""

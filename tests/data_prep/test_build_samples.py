@@ -52,12 +52,17 @@ def test_labels_are_the_ids_where_trained_and_minus_100_elsewhere():
     assert labels.dtype == np.int32
 
 
+def add(store, row, sample):
+    ids, kinds = np.array(sample.input_ids, dtype=np.int32), np.array(sample.kinds, dtype=np.int8)
+    store.add(ids, kinds, np.array([ids.size]), np.array([row]))
+
+
 @pytest.mark.parametrize("bins", [[], [[0], [1], [2]], [[0, 2], [1]]])
 def test_load_from_disk_gives_back_every_stored_sample(tmp_path, bins):
     stored_samples = [Encoded([5, 6, 7], [0, 3, 4]), Encoded([8, 9], [0, 2]), Encoded([1, 2, 3], [1, 3, 4])]
     with SampleStore(tmp_path) as store:
         for row, sample in zip([0, 0, 1], stored_samples, strict=True):
-            store.add(row, sample)
+            add(store, row, sample)
         stored = store.close()
     arrays = [np.array(part, dtype=np.int64) for part in bins]
     write_split(tmp_path / "set" / "train", stored, arrays, ["a", "b"], ["x", "y"], ["answer"], "f")
@@ -75,6 +80,6 @@ def test_load_from_disk_gives_back_every_stored_sample(tmp_path, bins):
 def test_samples_of_rows_come_in_the_order_asked_for_and_as_often(tmp_path):
     with SampleStore(tmp_path) as store:
         for row in [0, 0, 2]:
-            store.add(row, Encoded([1], [3]))
+            add(store, row, Encoded([1], [3]))
         stored = store.close()
     assert stored.of_rows(np.array([2, 0, 1, 2, 3])).tolist() == [2, 0, 1, 2]
