@@ -22,28 +22,13 @@ from jinja2 import nodes
 Messages = list[dict[str, Any]]
 
 PLAIN_NODES = (
-    *(nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Name, nodes.Const, nodes.Getattr),
-    *(
-        nodes.Getitem,
-        nodes.Slice,
-        nodes.Compare,
-        nodes.Operand,
-        nodes.BinExpr,
-        nodes.UnaryExpr,
-        nodes.CondExpr,
-        nodes.Concat,
-    ),
-    *(nodes.Filter, nodes.Test, nodes.Call, nodes.Keyword, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair),
-)
+    nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Name, nodes.Const, nodes.Getattr,
+    nodes.Getitem, nodes.Slice, nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.UnaryExpr, nodes.CondExpr,
+    nodes.Concat, nodes.Filter, nodes.Test, nodes.Call, nodes.Keyword, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair,
+)  # fmt: skip
 LOOP_FACTS = {"first", "last", "index", "index0"}
-WITH_MEMORY = {
-    "namespace",
-    "cycler",
-    "joiner",
-    "self",
-    "caller",
-    "lipsum",
-}  # names whose values change as they are used
+# Names whose values change as they are used.
+WITH_MEMORY = {"namespace", "cycler", "joiner", "self", "caller", "lipsum"}
 HEADS_KEPT = 1024
 
 

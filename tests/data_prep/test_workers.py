@@ -96,8 +96,10 @@ def test_a_build_whose_worker_raises_leaves_nothing_behind(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir() if not entry.name.endswith(".lock")] == ["chats.jsonl"]
 
 
+# A shell starts its background jobs with Ctrl-C ignored, and this may be run by one.
 SLEEPS = """
-import pickle
+import pickle, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from data_prep.workers import Workers
 from tests.data_prep.test_workers import work
 with Workers(2, pickle.dumps(work)) as workers:
