@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.dialogue import Dialogue
 from data_prep.fit import CHUNK_DIALOGUES, Fit, Fitted, Tally
 from data_prep.progress import progress
 from data_prep.quarantine import Quarantine
@@ -76,10 +75,10 @@ class Encoding:
                 store.add(fitted.input_ids, fitted.kinds, fitted.lengths, numbers[fitted.positions])
                 for position, code, message in fitted.refused:
                     self.quarantine.reject(rows.dialogue(numbers[position]), code, message)
-                kept = fitted.messages > 0
-                for position in np.flatnonzero(kept & np.isin(numbers, selection.held_out)).tolist():
-                    dialogue: Dialogue = rows.dialogue(numbers[position]).before(int(fitted.messages[position]))
-                    held_out.write(json.encode(dialogue.to_dict()) + b"\n")
+                held = (fitted.messages > 0) & np.isin(numbers, selection.held_out)
+                kept = zip(rows.read(numbers[held]), fitted.messages[held].tolist(), strict=True)
+                for (_, dialogue), count in kept:
+                    held_out.write(json.encode(dialogue.before(count).to_dict()) + b"\n")
                 self.tally.add(fitted.tally)
                 step(numbers.size)
             return store.close()
