@@ -40,10 +40,10 @@ datasets.disable_progress_bars()
 datasets.disable_caching()
 
 CORES = len(os.sched_getaffinity(0))
-CHUNK = 16  # dialogues a worker is given at once: so few rows would not share out evenly by more
+CHUNK = 64  # dialogues a worker is given at once; a build gives 256, which would not share out so few evenly
 FILES = {
-    "maths": [("mathchatsync", "mathchatsync/tutoring.json", 100)],
-    "calls": [("button", "button/glaive.jsonl", 80), ("button", "button/airline.jsonl", 8)],
+    "maths": [("mathchatsync", "mathchatsync/tutoring.json")],
+    "calls": [("button", "button/glaive.jsonl"), ("button", "button/airline.jsonl")],
 }
 Columns = list[pa.Array]
 
@@ -51,10 +51,10 @@ Columns = list[pa.Array]
 def dialogues_of(folder: Path, what: str) -> list[Dialogue]:
     """The real dialogues of this kind."""
     found = []
-    for source, name, most in FILES[what]:
+    for source, name in FILES[what]:
         text = (folder / name).read_text(encoding="utf-8")
         rows = json.loads(text) if name.endswith(".json") else [json.loads(line) for line in text.splitlines()]
-        found += [SOURCES[source].to_dialogue(row, f"{name}-{at}") for at, row in enumerate(rows[:most])]
+        found += [SOURCES[source].to_dialogue(row, f"{name}-{at}") for at, row in enumerate(rows)]
     return found
 
 
@@ -102,10 +102,7 @@ def _columns(fitted: Fitted) -> Columns:
 
 
 def trl(encoder: Encoder, dialogues: Sequence[Dialogue]) -> tuple[SFTTrainer, Dataset]:
-    """TRL's trainer with a model of no size, and the rows as the chat template is given them.
-
-    In one process: with so few rows, `dataset_num_proc` costs more in starting processes than it saves.
-    """
+    """TRL's trainer with a model of no size, and the rows as the chat template is given them."""
     pairs = [encoder.messages(dialogue) for dialogue in dialogues]
     rows = {
         "messages": [json.dumps(messages) for messages, _ in pairs],
@@ -165,21 +162,27 @@ def main(folder: str, what: str, runs: int) -> None:
 
     few = data.select(range(2))
 
-    def prepare(rows: Dataset) -> Dataset:
+    def prepare(rows: Dataset, processes: int | None) -> Dataset:
+        trainer.args.dataset_num_proc = processes
         return trainer._prepare_dataset(rows, tokenizer, trainer.args, False, None, "train")
+
+    def prepared(processes: int | None) -> Spent:
+        """What TRL spends but for its start, which more rows would not lengthen: it hashes a tokenizer, say."""
+        whole, start = spent(lambda: prepare(data, processes)), spent(lambda: prepare(few, processes))
+        return Spent(whole.wall - start.wall, whole.cpu - start.cpu)
 
     def tokenize() -> list[list[int]]:
         return [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
 
     columns, _ = ours(fit, dialogues)
-    counts, only = differences(encoder, prepare(data), columns)
+    counts, only = differences(encoder, prepare(data, None), columns)
     tokens = sum(len(column[0].values) for column in columns)
-    times: dict[str, list[Spent]] = {"ours": [], "bare": [], "trl": []}
+    times: dict[str, list[Spent]] = {"ours": [], "bare": [], "trl": [], "trl_procs": []}
     for _ in range(runs):
         times["ours"].append(ours(fit, dialogues)[1])
         times["bare"].append(spent(tokenize))
-        whole, start = spent(lambda: prepare(data)), spent(lambda: prepare(few))  # a tokenizer is hashed for every map
-        times["trl"].append(Spent(whole.wall - start.wall, whole.cpu - start.cpu))
+        times["trl"].append(prepared(None))
+        times["trl_procs"].append(prepared(CORES))
     result = {
         "cores": CORES, "dialogues": len(dialogues), "refused": refused, "tokens": tokens, "counts": counts,
         "only": dict(only), "seconds": {side: statistics.median(one.wall for one in of) for side, of in times.items()},
