@@ -69,7 +69,7 @@ def to_axolotl(dialogue: Dialogue) -> Row:
 def to_llamafactory(dialogue: Dialogue) -> Row:
     """User or result, then assistant or calls, in turn; what comes after the assistant's last turn trains nothing."""
     messages = list(dialogue.messages)
-    system = messages.pop(0).content if messages and messages[0].role == "system" else None
+    system = messages.pop(0).content if messages and messages[0].role == "system" else ""
     while messages and messages[-1].role != "assistant":
         messages.pop()
     turns: list[dict[str, str]] = []
@@ -83,9 +83,8 @@ def to_llamafactory(dialogue: Dialogue) -> Row:
             results = []
         turns.append(_turn(message))
     _refuse_not_alternating(turns)
-    row: Row = {"id": dialogue.id, "conversations": turns}
-    if system is not None:
-        row["system"] = system
+    # LLaMA-Factory takes "" as none, and fails where no row of a file has a column that dataset_info.json names.
+    row: Row = {"id": dialogue.id, "conversations": turns, "system": system, "tools": ""}
     return _with_tools(dialogue, row, [function_of(tool) for tool in dialogue.tools])
 
 

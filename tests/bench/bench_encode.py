@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.assets import tokenizer_dir
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CORES = len(os.sched_getaffinity(0))
 RUNS = 3
+FILES = {
+    "maths": ("mathchatsync", ["mathchatsync/tutoring.json"]),
+    "calls": ("button", ["button/glaive.jsonl", "button/airline.jsonl"]),
+}
 OF_TRL = {"maths": 3.0, "calls": 4.0}
 OF_BARE = 0.75
 NAMES = {
@@ -43,15 +49,43 @@ def in_its_own_process(*arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def against_llamafactory(source: str, files: list[str], folder: Path, processes: int, ours: float) -> str:
+    """The same dialogues through `export` and LLaMA-Factory's own preparation, in its own environment."""
+    python = os.environ.get("LLAMAFACTORY_PYTHON")
+    if python is None:
+        return "LLaMA-Factory: set LLAMAFACTORY_PYTHON to the Python of an environment that has it (docs/decisions.md)"
+    rows = str(folder / "rows.jsonl")
+    command = ["export", "--format", "llamafactory", "--source", source, "--in", *files, "--out", rows]
+    subprocess.run([sys.executable, "-m", "data_prep", *command], cwd=ROOT, check=True, capture_output=True)
+    columns = {"messages": "conversations", "system": "system", "tools": "tools"}
+    info = {"rows": {"file_name": "rows.jsonl", "formatting": "sharegpt", "columns": columns}}
+    (folder / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    script = str(Path(__file__).with_name("llamafactory_side.py"))
+    command = [python, script, str(tokenizer_dir("qwen2_5")), str(folder), str(RUNS), str(processes)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    taken = statistics.median(found["seconds"])
+    return (
+        f"LLaMA-Factory, {processes} process(es): {taken:.2f} s, {found['rows']:,} dialogues, {found['tokens']:,} "
+        f"tokens, {found['trained']:,} trained; we take {taken / ours:.1f} times less, its start taken off"
+    )
+
+
 @pytest.mark.parametrize("what", ["maths", "calls"])
-def test_encoding_with_proofs_against_trl_and_the_bare_tokenizer(what: str, real_data_dir: Path) -> None:
-    found = in_its_own_process("tests.bench.encode_sides", str(real_data_dir), what, str(RUNS))
+def test_encoding_with_proofs_against_trl_and_the_bare_tokenizer(
+    what: str, real_data_dir: Path, tmp_path: Path
+) -> None:
+    source, names = FILES[what]
+    files = [str(real_data_dir / name) for name in names]
+    found = in_its_own_process("tests.bench.encode_sides", str(RUNS), source, *files)
     counts, tokens, seconds, cpu = (found[key] for key in ("counts", "tokens", "seconds", "cpu"))
     lines = [
         f"{what}: {found['dialogues']:,} dialogues, {tokens:,} tokens, Qwen2.5, {CORES} cores "
         f"(RAYON_NUM_THREADS={CORES}; {CORES} of our processes, started before), medians of {RUNS}",
-        f"same ids as TRL in {counts['same_ids']:,} of {counts['rows']:,} dialogues; trained by both "
-        f"{counts['trained_by_both']:,} tokens",
+        f"same ids as TRL in {counts['same_ids']:,} of {counts['rows']:,} dialogues; we train {counts['trained']:,} "
+        f"tokens, TRL {counts['trained_by_both']:,} of them",
         *(f"{difference}: {times:,} times" for difference, times in found["only"].items()),
         *(
             f"{name:<30}{seconds[side]:6.2f} s, {tokens / seconds[side]:>10,.0f} tokens/s"
@@ -64,8 +98,9 @@ def test_encoding_with_proofs_against_trl_and_the_bare_tokenizer(what: str, real
         f"{cpu['bare'] / cpu['ours']:.2f}",
     ]
     print("\n" + "\n  ".join(lines))
-    for peer in ("axolotl", "llamafactory"):
-        print(f"  {peer}: {'installed, not measured' if find_spec(peer) else 'not installed here, so not measured'}")
+    for processes in (1, CORES):
+        print("  " + against_llamafactory(source, files, tmp_path, processes, seconds["ours"]))
+    print("  axolotl: it asks for CUDA builds (xformers, triton), so it is not measured here")
     assert counts["same_ids"] == counts["rows"]
     assert cpu["ours"] < cpu["trl"]
 

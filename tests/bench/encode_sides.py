@@ -1,4 +1,4 @@
-"""python -m tests.bench.encode_sides DATA_DIR maths|calls RUNS: one JSON object with the seconds of every side.
+"""python -m tests.bench.encode_sides RUNS SOURCE FILE ...: one JSON object with the seconds of every side.
 
 The sides of bench_encode.py, in a process of their own: thread counts are read when libraries are imported, and
 tests/conftest.py sets them to 1. Sides take turns, so that what else the machine does meets all of them.
@@ -14,7 +14,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
@@ -29,8 +28,8 @@ from trl import SFTConfig, SFTTrainer
 from data_prep.dialogue import Dialogue
 from data_prep.encode import Encoder
 from data_prep.fit import Fit, Fitted
+from data_prep.quarantine import Quarantine, iter_dialogues
 from data_prep.samples import labels_of
-from data_prep.sources import SOURCES
 from data_prep.workers import Workers
 from recipes.load import validate
 from tests.assets import tokenizer_dir
@@ -41,21 +40,7 @@ datasets.disable_caching()
 
 CORES = len(os.sched_getaffinity(0))
 CHUNK = 64  # dialogues a worker is given at once; a build gives 256, which would not share out so few evenly
-FILES = {
-    "maths": [("mathchatsync", "mathchatsync/tutoring.json")],
-    "calls": [("button", "button/glaive.jsonl"), ("button", "button/airline.jsonl")],
-}
 Columns = list[pa.Array]
-
-
-def dialogues_of(folder: Path, what: str) -> list[Dialogue]:
-    """The real dialogues of this kind."""
-    found = []
-    for source, name in FILES[what]:
-        text = (folder / name).read_text(encoding="utf-8")
-        rows = json.loads(text) if name.endswith(".json") else [json.loads(line) for line in text.splitlines()]
-        found += [SOURCES[source].to_dialogue(row, f"{name}-{at}") for at, row in enumerate(rows)]
-    return found
 
 
 class Spent(NamedTuple):
@@ -131,9 +116,10 @@ def differences(
     ids = [row.as_py() for column in columns for row in column[0]]
     labels = [row.as_py() for column in columns for row in column[2]]
     only: Counter[str] = Counter()
-    counts: Counter[str] = Counter(rows=len(ids), same_ids=0, trained_by_both=0)
+    counts: Counter[str] = Counter(rows=len(ids), same_ids=0, trained_by_both=0, trained=0)
     for row, (our_ids, our_labels) in zip(theirs, zip(ids, labels, strict=True), strict=True):
         counts["same_ids"] += row["input_ids"] == our_ids
+        counts["trained"] += sum(label != -100 for label in our_labels)
         for at, (a, b) in enumerate(zip(row["labels"], our_labels, strict=False)):
             if (a == -100) == (b == -100):
                 counts["trained_by_both"] += a != -100
@@ -144,11 +130,11 @@ def differences(
     return dict(counts), iter(only.most_common(6))
 
 
-def main(folder: str, what: str, runs: int) -> None:
+def main(runs: int, source: str, files: Sequence[str]) -> None:
     """Measure all sides in turn, `runs` times."""
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir("qwen2_5"))
     encoder = Encoder(tokenizer)
-    dialogues = dialogues_of(Path(folder), what)
+    dialogues = list(iter_dialogues(source, files, Quarantine(None)))
     fields = {"name": "bench", "model_name_or_path": "none", "max_length": 100_000, "learning_rate": 1e-4,
               "output_dir": "none", "held_out_share": 0,
               "train_data": [{"source": "messages", "path": ["none"]}]}  # fmt: skip
@@ -192,4 +178,4 @@ def main(folder: str, what: str, runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
