@@ -100,7 +100,7 @@ class PlainFormat:
         ):
             start = parts[-1].start
             shift = body.index(message.thinking.strip(), start) + len(message.thinking.strip())
-            answer = [Part(ANSWER, shift)] if message.content.strip() else []
+            answer = [Part(ANSWER, shift)] if body[shift:].strip() else []
             parts[-1:] = [Part(THOUGHT, start), *answer]
         return parts
 

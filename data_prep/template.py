@@ -242,6 +242,8 @@ def locate(
         cursor = _skip(body, cursor, markup.content_open)
         cursor = _expect(body, cursor, content)
         cursor = _skip(body, cursor, markup.content_close)
+    elif parts and not has_calls and body[cursor:].strip():  # what opens an answer is the answer's, even an empty one's
+        parts.append(Part(answer, cursor))
     if has_calls:
         parts.append(Part(call, cursor))
     return parts or [Part(answer, 0)]

@@ -26,7 +26,7 @@ MANY = [(case, tool_format) for case in CASES for tool_format in ("native", "but
 
 @cache
 def made_dialogues(pieces: tuple[str, ...], examples: int) -> tuple[Dialogue, ...]:
-    """Made-up dialogues, the same ones each time; making one takes as long as testing it."""
+    """Made-up dialogues, once for all encoders: making one takes longer than testing it."""
     found: list[Dialogue] = []
 
     @settings(
@@ -89,7 +89,7 @@ def test_samples_are_the_oracles_or_the_dialogue_is_refused_by_name(case: str, t
 @pytest.mark.parametrize("case", ["qwen2_5", "mistral_nemo", "shipped llama3"])
 def test_samples_are_exact_or_refused_where_data_holds_control_tokens_and_markers(case: str) -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder(case), case, seen), HOSTILE, 40)
+    for_all(is_exact(encoder(case), case, seen), HOSTILE, 100)
     assert seen["control_token"] and seen["kept"]
 
 
@@ -98,20 +98,20 @@ def test_samples_are_exact_or_refused_where_data_holds_control_tokens_and_marker
 def test_many_samples_are_the_oracles(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
     for_all(is_exact(encoder(case, tool_format), case, seen), AWKWARD, 150)
-    for_all(is_exact(encoder(case, tool_format), case, seen), HOSTILE, 150)
-    assert seen["kept"] >= 20
+    for_all(is_exact(encoder(case, tool_format), case, seen), HOSTILE, 100)
+    assert seen["kept"] >= 5
 
 
 def test_a_plain_template_refuses_nothing_but_markers_control_tokens_and_untrained_rows() -> None:
     seen: Counter[str] = Counter()
-    for_all(is_exact(encoder("shipped chatml"), "shipped chatml", seen), HOSTILE, 25)
+    for_all(is_exact(encoder("shipped chatml"), "shipped chatml", seen), HOSTILE, 100)
     assert set(seen) <= {"kept", "no_trained_turn", "button_marker", "control_token"}
 
 
 @pytest.mark.parametrize("case", ["qwen3", "shipped mistral"])
 def test_a_batch_gives_what_each_dialogue_gives_alone(case: str) -> None:
     batch: list[Dialogue] = []
-    for_all(lambda dialogue: batch.append(dialogue), HOSTILE, 12)
+    for_all(lambda dialogue: batch.append(dialogue), HOSTILE, 100)
     together = encoder(case).encode_batch(batch)
     for dialogue, result in zip(batch, together, strict=True):
         if isinstance(result, RejectedDialogue):
@@ -185,7 +185,7 @@ def test_plain_mode_makes_no_control_token_of_data_and_loses_no_text(case: str, 
 def test_plain_mode_is_exact_on_many(case: str, tool_format: str) -> None:
     seen: Counter[str] = Counter()
     for_all(is_plain(encoder(case, tool_format, control_text="plain"), seen), FORGED, 150)
-    assert seen["held control text"] + seen["free"] >= 12
+    assert seen["held control text"] + seen["free"] >= 3
 
 
 def test_plain_mode_is_reject_mode_where_no_control_text_is() -> None:
@@ -195,7 +195,7 @@ def test_plain_mode_is_reject_mode_where_no_control_text_is() -> None:
         )
         assert isinstance(strict, RejectedDialogue) or strict == plain
 
-    for_all(law, HOSTILE, 12)
+    for_all(law, HOSTILE, 100)
 
 
 # Forged roles, by hand

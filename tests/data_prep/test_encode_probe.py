@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume
 from transformers import AddedToken, PreTrainedTokenizerBase
 
 from data_prep.dialogue import Dialogue, Message, ToolCall
@@ -376,7 +375,8 @@ def assert_trl_template_is_exact(name: str, examples: int) -> None:
     def law(dialogue: Dialogue) -> None:
         roles = [message.role for message in dialogue.messages]
         # Gemma 4 joins consecutive turns of the model: the oracle can't tell where the second begins.
-        assume(("gemma4" not in name and "diffusion" not in name) or ("assistant", "assistant") not in pairwise(roles))
+        if ("gemma4" in name or "diffusion" in name) and ("assistant", "assistant") in pairwise(roles):
+            return
         [result] = subject.encode_batch([dialogue])
         seen["kept" if not isinstance(result, RejectedDialogue) else result.code] += 1
         if not isinstance(result, RejectedDialogue):
@@ -394,7 +394,7 @@ def assert_trl_template_is_exact(name: str, examples: int) -> None:
     "name", ["gptoss", "qwen3_5_think", "cohere2", "phi3", "glm4moe_training", "nemotron_3_nano", "glm4moe"]
 )
 def test_a_template_of_trl_is_encoded_exactly_or_refused_truly(name: str) -> None:
-    assert_trl_template_is_exact(name, 4)
+    assert_trl_template_is_exact(name, 15)
 
 
 @pytest.mark.slow
