@@ -80,11 +80,12 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 def write(folder: str | os.PathLike[str], report: dict[str, Any]) -> None:
     """report.json and report.md, each whole or not at all."""
-    _replace(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    _replace(Path(folder) / MARKDOWN_FILE, to_markdown(report))
+    write_text(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_text(Path(folder) / MARKDOWN_FILE, to_markdown(report))
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """A whole file or the old one."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text(text, encoding="utf-8")
