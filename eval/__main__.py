@@ -1,4 +1,4 @@
-"""python -m eval list | run MODEL --tasks a,b --out DIR | judge DIR --model NAME | compare BEFORE AFTER [--out FILE.html]
+"""python -m eval list | run MODEL --tasks a,b --out DIR | judge DIR --model M | compare BEFORE AFTER [--out FILE.html]
 
 python -m eval run runs/quickstart --tasks function_calls --data build/demo --out runs/quickstart/eval
 """
@@ -63,13 +63,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--chat-template", help="name of a shipped template, a path or Jinja text, instead of the model's own"
     )
-    judge = commands.add_parser("judge", help="have a model grade the open-ended answers of a finished run, 1 to 5")
-    judge.add_argument("run_dir", help="the --out of a run with mathchat_error_analysis or mathchat_problem_generation")
+    judge = commands.add_parser("judge", help="a model grades the open-ended answers of a finished run")
+    judge.add_argument("run_dir", help="the --out of a run of mathchat_error_analysis or mathchat_problem_generation")
     judge.add_argument("--model", required=True, help="the judge's name at its server; its key is OPENAI_API_KEY")
     judge.add_argument("--base-url", default="http://localhost:8000/v1", help="an OpenAI-compatible server")
     judge.add_argument("--limit", type=positive, help="answers per task")
     judge.add_argument("--calibrate", nargs="?", type=positive, const=50, default=0, metavar="N",
-                       help="also grade planted good and bad answers to N items a task (50), and N answers again")  # fmt: skip
+                       help="also grade planted good and bad answers to N items (50), and N answers again")  # fmt: skip
     judge.add_argument("--temperature", type=float, default=0.0)
     judge.add_argument("--concurrency", type=positive, default=8, help="requests at once")
     judge.add_argument("--timeout-s", type=float, default=120.0, help="for one request, which is then sent again")

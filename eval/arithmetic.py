@@ -1,7 +1,7 @@
 """Arithmetic of a few numbers, computed exactly and within bounds; what a model wrote is never given to `eval`.
 
-    evaluate(tokenize("(16 - 3 - 4) * 2")) -> Fraction(18)
-    evaluate(tokenize("9^9^9")) raises NotArithmetic: values, exponents, lengths and nesting are bounded
+evaluate(tokenize("(16 - 3 - 4) * 2")) -> Fraction(18)
+evaluate(tokenize("9^9^9")) raises NotArithmetic: values, exponents, lengths and nesting are bounded
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ class _Parser:
                 return value
 
     def signed(self, depth: int) -> Fraction:
+        if depth > MAX_DEPTH:
+            raise NotArithmetic("too deep")
         if sign := self.take("-", "+"):
             return self.power(depth) * (-1 if sign == "-" else 1)
         return self.power(depth)
@@ -114,7 +116,7 @@ class _Parser:
         base = self.atom(depth)
         if not self.take("^", "**"):
             return base
-        exponent = self.atom(depth)
+        exponent = self.signed(depth + 1)
         if exponent.denominator != 1 or abs(exponent) > MAX_EXPONENT or (not base and exponent < 0):
             raise NotArithmetic(f"an exponent that is no whole number up to {MAX_EXPONENT}")
         return _bounded(base ** int(exponent))
@@ -122,8 +124,8 @@ class _Parser:
     def atom(self, depth: int) -> Fraction:
         token = self.next
         self.position += 1
-        if token is None or depth > MAX_DEPTH:
-            raise NotArithmetic("the expression breaks off" if token is None else "too many brackets")
+        if token is None:
+            raise NotArithmetic("the expression breaks off")
         if token.kind == "number":
             if len(token.text) > MAX_DIGITS:
                 raise NotArithmetic("a number that is too long")

@@ -4,8 +4,8 @@ r"""Equations that a solution writes out, found in prose and recomputed exactly.
     equations("Janet sells 16 - 3 - 4 = <<16-3-4=8>>8 eggs") -> two equations that do not hold
 
 Read are numbers, signs, brackets and units behind numbers; where anything else touches a side (a variable, a root,
-"million"), that side is not checked: an equation said to be wrong should be wrong. `=` allows for rounding to the decimals
-that are written, one at least; `≈` for one unit of the last place.
+"million"), that side is not checked: an equation said to be wrong should be wrong. `=` allows for rounding to the
+decimals that are written, one at least; `≈` for one unit of the last place.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]{1,80})\}\s?\{([^{}]{1,80})\}")
 _MIXED = re.compile(r"(?<![\d.])(\d{1,20})\s?\\[dt]?frac\s?\{(\d{1,20})\}\s?\{(\d{1,20})\}")
 _EXPONENT = re.compile(r"\^\s?\{([^{}]{1,20})\}")
 _BULLET = re.compile(r"^[^\S\n]{0,20}[-*\u2022][^\S\n]", re.MULTILINE)
+_REMARK = re.compile(r"\([A-Za-z][^()\d=*/+\n]{0,60}\)")  # "$105 (for melons) + $4"
 _TIME = re.compile(r"(?<=\d):(?=\d)")
 _BOLD = re.compile(r"(?<![\d)])\*\*|\*\*(?![\d(])")
 _TIMES = re.compile(r"\\times\b|\\cdot\b|[\u00d7\u00b7\u22c5\u2217]|(?<=[\d)%])\s?[xX]\s?(?=[$\d(.])")
@@ -47,6 +48,11 @@ class Equation(NamedTuple):
     left: Fraction
     right: Fraction
     holds: bool
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """What a figure of the equation may be called in words: 0.56 is 56 where a percent sign stands."""
+        return (1, 100) if "%" in self.text else (1,)
 
 
 def equations(text: str) -> list[Equation]:
@@ -65,6 +71,7 @@ def _plain(text: str) -> str:
     """Signs for LaTeX commands and typographic characters."""
     text = clean(_fractions(_BULLET.sub(" ", _NEXT_LINE.sub(" ", text))))
     text = _EXPONENT.sub(r"^(\1)", _fractions(text))
+    text = _REMARK.sub(" ", text)
     text = _APPROXIMATELY.sub("\u2248", _DIVIDED.sub("/", _TIMES.sub("*", _BOLD.sub("", text))))
     return re.sub(r"\bpercent\b", "%", _TIME.sub("@", text))
 
@@ -76,7 +83,7 @@ def _fractions(text: str) -> str:
 
 
 def _simplify(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Units dropped, "of" and "x" as multiplication; where an expression cannot go on, a `word`, `stop` or `unknown`."""
+    """Units dropped, "of" and "x" as `*`; where an expression cannot go on, a `word`, `stop` or `unknown`."""
     position, before = 0, "stop"
     while position < len(tokens):
         token = tokens[position]
@@ -106,7 +113,8 @@ def _words(run: Sequence[Token], before: str, following: str) -> Token:
         return Token("word", "words", True)
     if numbered and (last in ("x", "X") or (first == "of" and before != "number")):
         return Token("operator", "*", True)
-    if first.lower() in SCALES or (len(first) == 1 and not (run[0].spaced and first in UNIT_LETTERS)):
+    variables = [w for w in (run[0], run[-1]) if len(w.text) == 1 and not (w.spaced and w.text in UNIT_LETTERS)]
+    if variables or first.lower() in SCALES:
         return Token("unknown", first, True)
     if numbered and last == "and" and len(run) <= UNIT_WORDS:  # "3 hours and 15 minutes"
         return Token("unknown", last, True)
@@ -163,7 +171,9 @@ def _suffix(side: list[Token], border: Token) -> list[Token]:
         if _computes(side[start:]):
             before = side[start - 1] if start else border
             joined = before.kind in ("operator", "close", "percent", "unknown")
-            led = side[start].kind in ("operator", "open") and before.kind == "word"  # "the rest - 3 = 5", "f(7) = 3 * 7"
+            led = (
+                side[start].kind in ("operator", "open") and before.kind == "word"
+            )  # "the rest - 3 = 5", "f(7) = 3 * 7"
             signed = side[start].kind == "operator" and (side[start].text == "+" or side[start + 1].spaced)
             calculated = any(token.kind == "operator" for token in side[start + 1 :])
             return side[start:] if calculated and not (joined or led or signed) else []

@@ -1,11 +1,11 @@
-"""`python -m eval judge RUN_DIR --base-url URL --model NAME`: the open-ended answers of a finished run, graded by a model.
+"""`python -m eval judge RUN_DIR --base-url URL --model NAME`: a model grades the open-ended answers of a finished run.
 
 RUN_DIR/judge/NAME-1a2b3c4d/   one folder for each judge: model, server, temperature and rubrics make its name
     replies.jsonl              every reply, stored before it is used: a killed judging asks for nothing twice
-    transcripts.jsonl, report.json, report.md    in the form of a run, so that `compare` pairs two runs graded by one judge
+    transcripts.jsonl, report.json, report.md    in the form of a run, so that `compare` pairs two runs with one judge
 
-Scores are whole numbers from 1 to 5; as metrics they are (score - 1) / 4. What the judge failed to grade has no score, and
-is counted apart.
+Scores are whole numbers from 1 to 5; as metrics they are (score - 1) / 4. What the judge failed to grade has no score,
+and is counted apart.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def judge_run(
             task: calibrate(judge, records[:calibration_items], console) for task, records in by_task.items()
         }
     report["run"] |= {"requests": judge.asked, "replies_at_hand": judge.cached, "retries": server.retries}
-    reports.write_text(folder / transcripts.FILE, "".join(transcripts.to_line(row) for rows in judged.values() for row in rows))
+    reports.write_text(
+        folder / transcripts.FILE, "".join(transcripts.to_line(row) for rows in judged.values() for row in rows)
+    )
     reports.write_text(folder / reports.JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
     reports.write_text(folder / reports.MARKDOWN_FILE, to_markdown(report))
     return folder, report
@@ -59,7 +61,12 @@ def judge_run(
 def judge_identity(server: OpenAIBackend, temperature: float) -> dict[str, Any]:
     """Model, address without secrets, temperature, and the hash of every rubric."""
     rubrics = {task: judge_rubrics.load(task).sha256 for task in judge_rubrics.TASKS}
-    return {"model": server.model, "base_url": public_url(server.base_url), "temperature": temperature, "rubrics": rubrics}
+    return {
+        "model": server.model,
+        "base_url": public_url(server.base_url),
+        "temperature": temperature,
+        "rubrics": rubrics,
+    }
 
 
 def judge_folder(run_dir: str, identity: dict[str, Any]) -> Path:
@@ -70,7 +77,7 @@ def judge_folder(run_dir: str, identity: dict[str, Any]) -> Path:
 
 
 def answers_to_judge(run_dir: str, limit: int | None) -> dict[str, list[Record]]:
-    """Finished items by task, the first `limit` of each. Raises EvalError where the run holds none that a judge grades."""
+    """Finished items by task, the first `limit` of each. Raises EvalError where a judge can grade none of them."""
     by_task: dict[str, list[Record]] = {task: [] for task in judge_rubrics.TASKS}
     for record in transcripts.read(run_dir):
         by_task.get(record["task"], []).append(record)
@@ -81,7 +88,9 @@ def answers_to_judge(run_dir: str, limit: int | None) -> dict[str, list[Record]]
     }
     if not found:
         tasks = ",".join(judge_rubrics.TASKS)
-        raise EvalError(f"{run_dir} holds no answer for a judge; it grades those of `python -m eval run ... --tasks {tasks}`")
+        raise EvalError(
+            f"{run_dir} holds no answer for a judge; it grades those of `python -m eval run ... --tasks {tasks}`"
+        )
     return found
 
 
@@ -99,8 +108,10 @@ def grade_answers(judge: Judge, records: Sequence[Record], console: Console) -> 
 
 
 def judged_record(record: Record, given: Sequence[tuple[str, str, Judgement]]) -> Record:
-    """One item: criterion, what was asked, and the judgement. The hash is that of the item's own prompt: `compare` looks at
-    whether two runs were asked the same."""
+    """One item, given each criterion, what was asked and the judgement.
+
+    The hash is that of the item's own prompt: `compare` looks at whether two runs were asked the same.
+    """
     digest = record["steps"][0]["prompt_hash"]
     scored = {criterion: judgement.score for criterion, _, judgement in given if judgement.score is not None}
     failed = {criterion: f"failed: {judgement.failure}" for criterion, _, judgement in given if judgement.failure}

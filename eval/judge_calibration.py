@@ -2,10 +2,10 @@
 
     good          the benchmark's reference turn
     empty_claim   a reply that claims to have done it and does nothing
-    other_row     another row's reference (error analysis), the right problem with another row's solution (generation)
+    other_row     another row's reference (error analysis), or its solution under this row's new problem (generation)
 
-A pair is ranked right where the good answer gets the higher score; a tie is not right, so a judge that always says 4 gets
-0 %. References that the checks find doubtful, and rows with nothing to correct, are not planted.
+A pair is ranked right where the good answer gets the higher score; a tie is not right, so a judge that always says 4
+gets 0 %. References that the checks find doubtful, and rows with nothing to correct, are not planted.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from eval.tasks.mathchat_problem_generation import parts
 
 Record = dict[str, Any]
 EMPTY_CLAIMS = {
-    "mathchat_error_analysis": "I have checked your solution. Every step of it is right, and so is the answer. Well done!",
-    "mathchat_problem_generation": "Here is a new problem of the same kind, together with a detailed and correct solution.",
+    "mathchat_error_analysis": "I have checked your solution. Every step is right, and so is the answer. Well done!",
+    "mathchat_problem_generation": "Here is a new problem of the same kind, with a detailed and correct solution.",
 }
 
 
@@ -88,7 +88,8 @@ def _other_row(record: Record, other: Record, criterion: str) -> str | None:
         return str(other["gold"]["reference"])
     if criterion != "solution":  # a problem made from another seed may be a good problem
         return None
-    return f"New problem: {parts(record['gold']['reference']).problem}\n\nSolution: {parts(other['gold']['reference']).solution}"
+    problem, solution = parts(record["gold"]["reference"]).problem, parts(other["gold"]["reference"]).solution
+    return f"New problem: {problem}\n\nSolution: {solution}"
 
 
 def ranking(pairs: Sequence[tuple[Judgement, Judgement]]) -> dict[str, Any]:

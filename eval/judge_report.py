@@ -1,4 +1,4 @@
-"""The report of a judge: that of a run over the judge's scores, their means from 1 to 5, failures, and the calibration."""
+"""The report of a judge: that of a run over its scores, their means from 1 to 5, failures, and the calibration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AGAIN_COLUMNS = ("criterion", "n", "same %", "mean difference", "failed")
 def make_report(
     run_report: dict[str, Any], judged: Mapping[str, Sequence[Record]], identity: dict[str, Any]
 ) -> dict[str, Any]:
-    """`tasks` as in a run's report, each metric with its `mean` from 1 to 5; `failures` by task, criterion and reason."""
+    """`tasks` as in a run's report, each metric with its `mean` of 5; `failures` by task, criterion and reason."""
     return {
         "format": reports.FORMAT,
         "model": run_report["model"],
@@ -63,11 +63,15 @@ def _reason(record: Record, criterion: str) -> str:
 
 def score_rows(report: dict[str, Any], task: str) -> list[tuple[str, ...]]:
     """SCORE_COLUMNS of one task."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for criterion, reasons in report["failures"][task].items():
         row = report["tasks"][task]["metrics"].get(criterion)
         failed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "0"
-        scored = (f"{row['n']:,}", f"{row['mean']:.2f}", f"{row['mean_low']:.2f} to {row['mean_high']:.2f}") if row else ("0", "", "")
+        scored = (
+            (f"{row['n']:,}", f"{row['mean']:.2f}", f"{row['mean_low']:.2f} to {row['mean_high']:.2f}")
+            if row
+            else ("0", "", "")
+        )
         rows.append((criterion, *scored, failed))
     return rows
 
@@ -102,7 +106,7 @@ def again_rows(calibration: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def sections(report: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     """Title, columns and rows of every table."""
-    found = []
+    found: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = []
     for task in report["tasks"]:
         found.append((f"{task}: mean score of 5", SCORE_COLUMNS, score_rows(report, task)))
     for task, calibration in report.get("calibration", {}).items():

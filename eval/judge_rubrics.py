@@ -1,7 +1,7 @@
 """What a judge is asked: `rubrics/TASK.yaml` filled with the problem, the model's reply, and one criterion at a time.
 
-    rubric = load("mathchat_error_analysis")
-    rubric.prompt("diagnosing", {"problem": ..., "attempt": ..., "answer": ..., "reply": ...})
+rubric = load("mathchat_error_analysis")
+rubric.prompt("diagnosing", {"problem": ..., "attempt": ..., "answer": ..., "reply": ...})
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def load(task: str) -> Rubric:
     path = FOLDER / f"{task}.yaml"
     content = path.read_bytes()
     data = yaml.safe_load(content)
-    return Rubric(f"rubrics/{path.name}", hashlib.sha256(content).hexdigest(), Template(data["prompt"]), data["criteria"])
+    return Rubric(
+        f"rubrics/{path.name}", hashlib.sha256(content).hexdigest(), Template(data["prompt"]), data["criteria"]
+    )
 
 
 def prompt(record: dict[str, Any], criterion: str, reply: str) -> str:

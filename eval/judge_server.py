@@ -2,8 +2,8 @@
 
     {"key": "sha256 of server, request and sample", "reply": "The error is named.\\nScore: 4"}      replies.jsonl
 
-A reply must end in a line `Score: N`, N from 1 to 5. Another one is sent back with what is wrong with it; after TRIES of
-them the answer has no score, which is a failure of the judge and never a low score.
+A reply must end in a line `Score: N`, N from 1 to 5. Another one is sent back with what is wrong with it; after TRIES
+of them the answer has no score, which is a failure of the judge and never a low score.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import Progress
@@ -101,7 +101,7 @@ def _read_line(line: bytes) -> tuple[str, str] | None:
 
 
 class Judge:
-    """Asks one server; `score` may be called from several threads. `asked` counts requests, `cached` replies at hand."""
+    """Asks one server; `score` may be called from several threads. asked, cached: requests, replies at hand."""
 
     def __init__(self, server: OpenAIBackend, store: ReplyStore, temperature: float):
         self.server = server
@@ -111,7 +111,7 @@ class Judge:
         self.cached = 0
 
     def score(self, prompt: str, sample: int = 0) -> Judgement:
-        """Ask until a valid score comes. `sample` tells repeated questions apart. Raises EvalError as the server does."""
+        """Ask until a valid score comes. Raises EvalError when the server stays down."""
         messages = [{"role": "user", "content": prompt}]
         reply = ""
         for _ in range(TRIES):
@@ -126,7 +126,12 @@ class Judge:
         return Judgement(None, reply, "no_valid_score")
 
     def _reply(self, messages: list[dict[str, str]], sample: int) -> str:
-        body = {"model": self.server.model, "temperature": self.temperature, "max_tokens": MAX_TOKENS, "messages": messages}
+        body = {
+            "model": self.server.model,
+            "temperature": self.temperature,
+            "max_tokens": MAX_TOKENS,
+            "messages": messages,
+        }
         keyed = json.dumps([public_url(self.server.base_url), body, sample], sort_keys=True)
         key = hashlib.sha256(keyed.encode()).hexdigest()
         known = self.store.get(key)

@@ -98,8 +98,8 @@ class Task:
     """A benchmark. `metrics` maps each metric to what it says and over what; raise `version` when a score can change.
 
     load(data_dirs, limit) -> Loaded, raising EvalError; next_request(item, steps) -> Request, None at the end;
-    score(item, steps) -> Score, pure. `data_files(data_dirs)` are hashed into the report. claims(gold, texts): the numbers
-    that a finished item's turns state, for a second opinion; None for a task that scores none.
+    score(item, steps) -> Score, pure. `data_files(data_dirs)` are hashed into the report. claims(gold, texts): the
+    numbers that a finished item's turns state, for a second opinion; None for a task that scores none.
     """
 
     name: str

@@ -149,8 +149,8 @@ class OpenAIBackend:
             except (httpx.HTTPError, Unusable) as error:
                 failure = f"{type(error).__name__}: {error}"
         raise EvalError(
-            f"{public_url(self.url)} failed {ATTEMPTS} times, last with {failure[:300]}; see that the server runs and give "
-            "the same command again: finished items are kept"
+            f"{public_url(self.url)} failed {ATTEMPTS} times, last with {failure[:300]}; see that the server runs and "
+            "give the same command again: finished items are kept"
         )
 
 
@@ -165,7 +165,8 @@ def _read_response(response: httpx.Response) -> Answer:
         raise Unusable(f"status {response.status_code}")
     if response.status_code in (401, 403, 404):
         raise EvalError(
-            f"{public_url(str(response.url))} answers {response.status_code}: check --base-url, the model's name and OPENAI_API_KEY"
+            f"{public_url(str(response.url))} answers {response.status_code}: check --base-url, the model's name and "
+            "OPENAI_API_KEY"
         )
     if response.status_code >= 400:
         raise Refused(f"status {response.status_code}: {response.text[:300]}")

@@ -1,8 +1,8 @@
-"""MathChat error analysis. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\n\\nB: ...\\n\\nA: ..."}
+"""MathChat error analysis. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\nB: ...\\nA: ..."}
 
-The model is asked for a problem, poses it (A's first turn, as its own), sees a solution (B's), and is to say what is wrong
-with it; no system prompt, greedy, 500 new tokens (FACTS.md). Scored here is only whether the analysis states the right
-final number; the rest is a judge's, `python -m eval judge`. Some of the "wrong" solutions are right: reported apart.
+The model is asked for a problem, poses it (A's first turn, as its own), sees a solution (B's), and is to say what is
+wrong with it; no system prompt, greedy, 500 new tokens (FACTS.md). Scored here is only whether the analysis states the
+right final number; the rest is a judge's, `python -m eval judge`. Some "wrong" solutions are right: reported apart.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ MAX_NEW_TOKENS = 500
 FILE = "mathchat/error_analysis.jsonl"
 DOWNLOAD = "mathchat"
 OPENING = (  # the published script's
-    "Please give me a math problem and I will answer that. You need to analyze my solution and correct it if I make errors."
+    "Please give me a math problem and I will answer that. You need to analyze my solution and correct it if I make "
+    "errors."
 )
 
 

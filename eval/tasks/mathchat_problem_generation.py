@@ -1,20 +1,21 @@
-"""MathChat problem generation. Row: {"question", "answer": "... #### 18", "new_problem": "New Problem: ... Solution: ..."}
+"""MathChat problem generation. Row: {"question", "answer": "... #### 18", "new_problem": "New Problem: ..."}
 
-Given a seed problem with its solution, the model writes a new problem and solves it; no system prompt, greedy, 1,024 new
-tokens (FACTS.md). Scored here is what can be computed: the solution's own arithmetic, and whether its final number comes
-out of it. Whether the problem is any good is a judge's to say, `python -m eval judge`.
+Given a seed problem with its solution, the model writes a new problem and solves it; no system prompt, greedy, 1,024
+new tokens (FACTS.md). Scored here is what can be computed: the solution's own arithmetic, and whether its final number
+comes out of it. Whether the problem is any good is a judge's to say, `python -m eval judge`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import ceil, floor
 from typing import NamedTuple
 
 from data_prep.dialogue import Dialogue, Message
 from eval.equations import Equation, equations
 from eval.protocol import Item, Loaded, Request, Score, Step, Task
-from eval.scorers import MAX_CHARS, clean, last_number, numbers, stated_answer
+from eval.scorers import MAX_CHARS, clean, numbers, stated_answer
 from eval.tasks.common import data_file, read_rows, spoken
 
 MAX_NEW_TOKENS = 1024
@@ -23,13 +24,24 @@ DOWNLOAD = "mathchat"
 OPENING = (  # the published script's
     "Your task is to create a new math problem based on a given seed problem. The generated problems should either "
     "explore the same topic in greater depth or apply the same mathematical principles in a different context. Each "
-    "problem should be accompanied by a detailed solution that demonstrates the correct application of the mathematical "
-    "principles involved."
+    "problem should be accompanied by a detailed solution that demonstrates the correct application of the "
+    "mathematical principles involved."
 )
 CONSENT = "Understood, please give me the seed problem."
+MAX_LINE_CHARS = 2_000
 COPIED_WORDS = 8  # in a row; half of the new problem's such runs in the seed are a copy
-_SOLUTION = re.compile(r"(?:^|\n)[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:solution|answer)\b[^\n:.]{0,40}[:\n]", re.IGNORECASE)
-_PROBLEM = re.compile(r"\A[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:problem|question)\b[^\n:.]{0,40}[:\n][\s*_]{0,20}", re.IGNORECASE)
+METRICS = {
+    "two_parts": "a problem, and under a heading its solution",
+    "new": "the problem does not repeat the seed's wording",
+    "arithmetic": "every equation of the solution that can be recomputed holds, and there is one",
+    "answer_computed": "the solution's final number is a side of such an equation",
+}
+_SOLUTION = re.compile(
+    r"(?:^|\n)[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:solution|answer)\b[^\n:.]{0,40}[:\n]", re.IGNORECASE
+)
+_PROBLEM = re.compile(
+    r"\A[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:problem|question)\b[^\n:.]{0,40}[:\n][\s*_]{0,20}", re.IGNORECASE
+)
 
 
 def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
@@ -71,28 +83,37 @@ def parts(text: str) -> Parts:
 
 
 def score(item: Item, steps: Sequence[Step]) -> Score:
-    """See TASK.metrics. What cannot be recomputed scores 0 as unparsed, so that leaving the arithmetic out gains nothing."""
+    """See METRICS. What cannot be recomputed scores 0 as unparsed, so that leaving it out gains nothing."""
+    if steps[0].reply.finish_reason == "rejected":
+        return Score(dict.fromkeys(METRICS, 0.0), dict.fromkeys(METRICS, str(steps[0].reply.error)))
     problem, solution = parts(spoken(steps)[0])
     found = equations(solution) if solution else []
-    values = {"two_parts": float(bool(problem and solution)), "new": float(bool(problem) and not copied(problem, item.gold["problem"]))}
-    unparsed: dict[str, str] = {}
-    values["arithmetic"] = float(bool(found) and all(equation.holds for equation in found))
-    values["answer_computed"] = float(bool(found) and final_number_computed(solution or "", found))
-    if not found:
-        reason = "no_equation" if solution else "no_solution"
-        unparsed = {"arithmetic": reason, "answer_computed": reason}
-    notes = {"equations": "none" if not found else "all hold" if values["arithmetic"] else "some do not hold"}
-    return Score(values, unparsed, notes)
+    all_hold = bool(found) and all(equation.holds for equation in found)
+    values = {
+        "two_parts": bool(problem and solution),
+        "new": bool(problem) and not copied(problem, item.gold["problem"]),
+        "arithmetic": all_hold,
+        "answer_computed": bool(found) and final_number_computed(solution or "", found),
+    }
+    reason = "no_equation" if solution else "no_solution"
+    unparsed = {} if found else {"arithmetic": reason, "answer_computed": reason}
+    notes = {"equations": "none" if not found else "all hold" if all_hold else "some do not hold"}
+    return Score({name: float(value) for name, value in values.items()}, unparsed, notes)
 
 
 def final_number_computed(solution: str, found: Sequence[Equation]) -> bool:
-    """Whether the number that the solution states as its answer, else its last number, is a side of an equation."""
-    stated = stated_answer(solution)
-    finals = numbers(clean(stated)) if stated else []
-    last = last_number(solution)
-    candidates = finals or ([last] if last else [])
-    sides = {side for equation in found for side in (equation.left, equation.right)}
-    return bool(candidates) and candidates[-1].value in sides
+    """Whether a number of the stated answer, or of the last line where none is stated, is a side of an equation.
+
+    A side that is no whole number may have been rounded either way: whole buses, whole stamps.
+    """
+    stated = stated_answer(solution[-MAX_CHARS:])
+    finals = {
+        number.value for number in numbers(clean(stated or solution.strip()[-MAX_LINE_CHARS:].rpartition("\n")[2]))
+    }
+    sides = {
+        side * scale for equation in found for side in (equation.left, equation.right) for scale in equation.scales
+    }
+    return bool(finals & (sides | {floor(side) for side in sides} | {ceil(side) for side in sides}))
 
 
 def copied(problem: str, seed: str) -> bool:
@@ -116,12 +137,7 @@ TASK = Task(
     name="mathchat_problem_generation",
     version=1,
     description="MathChat problem generation: a new problem from a seed, with its solution, 1,319 seeds",
-    metrics={
-        "two_parts": "a problem, and under a heading its solution",
-        "new": "the problem does not repeat the seed's wording",
-        "arithmetic": "every equation of the solution that can be recomputed holds, and there is one",
-        "answer_computed": "the solution's final number is a side of such an equation",
-    },
+    metrics=METRICS,
     max_new_tokens=MAX_NEW_TOKENS,
     data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
     load=load,
