@@ -102,8 +102,8 @@ NEW = "**New Problem:** Ann bakes 5 trays of 6 rolls and eats 4. How many are le
         (NEW + "It is twenty-six.", "two_parts new", "no_equation"),
         ("Ann has 5 * 6 = 30 rolls.", "new", "no_solution"),
         ("", "", "no_solution"),
-        ("Tom has 3 boxes of 4 pens and gives 2 pens away. How many pens does he have left in the end?\nSolution: 3 * 4 = 12"
-         "\n#### 12", "two_parts arithmetic answer_computed", None),
+        ("Tom has 3 boxes of 4 pens and gives 2 pens away. How many pens does he have left in the end?\n"
+         "Solution: 3 * 4 = 12\n#### 12", "two_parts arithmetic answer_computed", None),
         ("Solution: " * 50_000, "", "no_solution"),
         (NEW + "9^9^9^9 = " + "9" * 1_000_000, "two_parts new", "no_equation"),
         (NEW + "<script>\x1b[2J NaN = Infinity \ud800", "two_parts new", "no_equation"),
