@@ -110,7 +110,7 @@ def asked_again(judge: Judge, records: Sequence[Record], console: Console) -> di
     At temperature 0 this shows only what the server's arithmetic leaves to chance.
     """
     answered = [record for record in records if record["steps"][0]["finish_reason"] != "rejected"]
-    again = {}
+    again: dict[str, dict[str, float]] = {}
     for criterion in load(records[0]["task"]).criteria:
         prompts = [prompt(record, criterion, transcripts.said(record["steps"][0])) for record in answered]
         asks = [Ask(text, sample) for text in prompts for sample in (0, 1)]

@@ -75,7 +75,7 @@ def parts(text: str) -> Parts:
     """Cut at the first line that opens with a heading such as `Solution:`, `**Detailed solution**` or `### Answer`."""
     text = text[:MAX_CHARS]
     heading = _SOLUTION.search(text)
-    if heading is None or heading.start() == 0:
+    if heading is None:
         return Parts(text.strip(), None)
     problem = text[: heading.start()].strip()
     opening = _PROBLEM.match(problem)

@@ -74,9 +74,8 @@ def test_problem_generation_references_are_new_and_their_arithmetic_holds(real_d
     scores = [play("mathchat_problem_generation", item, item.gold["reference"]) for item in loaded.items]
     assert totals(scores, "two_parts") == totals(scores, "new") == (1000, 1000)
     notes = Counter(score.notes["equations"] for score in scores)
-    assert notes["all hold"] + notes["some do not hold"] + notes["none"] == 1000
-    assert notes["all hold"] >= 930 and notes["some do not hold"] <= 10, notes  # GPT-4 miscalculated a few
-    assert totals(scores, "answer_computed")[0] >= 860
+    assert notes == {"all hold": 939, "some do not hold": 7, "none": 54}  # a few are miscalculated or loosely written
+    assert totals(scores, "answer_computed") == (890, 1000)
 
 
 def test_problem_generation_gives_the_seed_with_its_solution(real_data_dir: Path) -> None:
@@ -104,7 +103,7 @@ NEW = "**New Problem:** Ann bakes 5 trays of 6 rolls and eats 4. How many are le
         ("", "", "no_solution"),
         ("Tom has 3 boxes of 4 pens and gives 2 pens away. How many pens does he have left in the end?\n"
          "Solution: 3 * 4 = 12\n#### 12", "two_parts arithmetic answer_computed", None),
-        ("Solution: " * 50_000, "", "no_solution"),
+        ("Solution: " * 50_000, "", "no_equation"),
         (NEW + "9^9^9^9 = " + "9" * 1_000_000, "two_parts new", "no_equation"),
         (NEW + "<script>\x1b[2J NaN = Infinity \ud800", "two_parts new", "no_equation"),
     ],
