@@ -1,4 +1,4 @@
-"""python -m eval list | run MODEL --tasks a,b --out DIR | compare BEFORE AFTER [--out FILE.html]
+"""python -m eval list | run MODEL --tasks a,b --out DIR | judge DIR --model M | compare BEFORE AFTER [--out FILE.html]
 
 python -m eval run runs/quickstart --tasks function_calls --data build/demo --out runs/quickstart/eval
 """
@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(task_list())
         elif options.command == "run":
             run(options, console)
+        elif options.command == "judge":
+            judge(options, console)
         else:
             compare(options, console)
     except EvalError as error:
@@ -61,6 +63,16 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--chat-template", help="name of a shipped template, a path or Jinja text, instead of the model's own"
     )
+    judge = commands.add_parser("judge", help="a model grades the open-ended answers of a finished run")
+    judge.add_argument("run_dir", help="the --out of a run of mathchat_error_analysis or mathchat_problem_generation")
+    judge.add_argument("--model", required=True, help="the judge's name at its server; its key is OPENAI_API_KEY")
+    judge.add_argument("--base-url", default="http://localhost:8000/v1", help="an OpenAI-compatible server")
+    judge.add_argument("--limit", type=positive, help="answers per task")
+    judge.add_argument("--calibrate", nargs="?", type=positive, const=50, default=0, metavar="N",
+                       help="also grade planted good and bad answers to N items (50), and N answers again")  # fmt: skip
+    judge.add_argument("--temperature", type=float, default=0.0)
+    judge.add_argument("--concurrency", type=positive, default=8, help="requests at once")
+    judge.add_argument("--timeout-s", type=float, default=120.0, help="for one request, which is then sent again")
     pair = commands.add_parser("compare", help="two runs of the same tasks, paired")
     pair.add_argument("before")
     pair.add_argument("after")
@@ -115,6 +127,20 @@ def make_backend(options: argparse.Namespace) -> Backend:
         transformers.utils.logging.disable_progress_bar()
     loaded = load_model(options.model, options.dtype, options.tool_format, options.chat_template)
     return HfBackend(loaded, options.batch_size)
+
+
+def judge(options: argparse.Namespace, console: Console) -> None:
+    """Grade the answers of a run and print the tables."""
+    from eval.backends.openai import OpenAIBackend
+    from eval.judge import judge_run
+    from eval.judge_report import to_tables
+
+    server = OpenAIBackend(options.model, options.base_url, options.concurrency, timeout_s=options.timeout_s)
+    progress = Console(stderr=True)
+    folder, report = judge_run(options.run_dir, server, options.temperature, options.limit, options.calibrate, progress)
+    for table in to_tables(report):
+        console.print(table)
+    console.print(Text(f"{folder}/{reports.MARKDOWN_FILE}, {reports.JSON_FILE}, transcripts.jsonl"))
 
 
 def compare(options: argparse.Namespace, console: Console) -> None:

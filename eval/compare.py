@@ -52,8 +52,10 @@ def compare_runs(before: str | os.PathLike[str], after: str | os.PathLike[str]) 
             pairs = [
                 (old_records[key]["values"][metric], new_records[key]["values"][metric], old_records[key]["cluster"])
                 for key in keys
-                if metric in old_records[key]["values"]
+                if metric in old_records[key]["values"] and metric in new_records[key]["values"]  # a judge can fail
             ]
+            if not pairs:
+                continue
             olds, news, clusters = zip(*pairs, strict=True)
             rows.append(Row(task, metric, facts["about"], compare(olds, news, clusters)))
     return Comparison(old["model"], new["model"], rows)

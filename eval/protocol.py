@@ -85,12 +85,21 @@ class Score:
     notes: dict[str, str] = field(default_factory=dict)
 
 
+class Claim(NamedTuple):
+    """A number that a scorer compared: the metrics' suffix, the reference's text, and what the model said."""
+
+    suffix: str
+    gold: str
+    said: str
+
+
 @dataclass(frozen=True)
 class Task:
     """A benchmark. `metrics` maps each metric to what it says and over what; raise `version` when a score can change.
 
     load(data_dirs, limit) -> Loaded, raising EvalError; next_request(item, steps) -> Request, None at the end;
-    score(item, steps) -> Score, pure. `data_files(data_dirs)` are hashed into the report.
+    score(item, steps) -> Score, pure. `data_files(data_dirs)` are hashed into the report. claims(gold, texts): the
+    numbers that a finished item's turns state, for a second opinion; None for a task that scores none.
     """
 
     name: str
@@ -102,6 +111,7 @@ class Task:
     load: Callable[[Sequence[str], int | None], Loaded]
     next_request: Callable[[Item, Sequence[Step]], Request | None]
     score: Callable[[Item, Sequence[Step]], Score]
+    claims: Callable[[dict[str, Any], Sequence[str]], list[Claim]] | None = None
 
 
 class FollowUp(Protocol):

@@ -24,6 +24,7 @@ from eval.stats import interval
 FORMAT = 1
 JSON_FILE = "report.json"
 MARKDOWN_FILE = "report.md"
+LISTED = 20  # disagreements in Markdown
 
 
 def summarize(task: Task, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -80,11 +81,12 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 def write(folder: str | os.PathLike[str], report: dict[str, Any]) -> None:
     """report.json and report.md, each whole or not at all."""
-    _replace(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    _replace(Path(folder) / MARKDOWN_FILE, to_markdown(report))
+    write_text(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_text(Path(folder) / MARKDOWN_FILE, to_markdown(report))
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """A whole file or the old one."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text(text, encoding="utf-8")
@@ -123,6 +125,7 @@ def to_markdown(report: dict[str, Any]) -> str:
             if counts:
                 listed = ", ".join(f"{one_line(value)} {count:,}" for value, count in counts.items())
                 lines.append(f"- {key}: {listed}")
+        lines += _second_opinion(task.get("second_opinion"))
         data = ", ".join(f"{one_line(path)} sha256 {digest[:16]}" for path, digest in task["data"].items())
         lines += [
             f"- data: {data}",
@@ -132,6 +135,23 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines += ["## Run", "", "```json", json.dumps({"sampling": report["sampling"], "identity": report["identity"],
               "run": report["run"]}, indent=2), "```", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def _second_opinion(opinion: dict[str, Any] | None) -> list[str]:
+    """How far math-verify agrees with the strict scorer, and the first disagreements; report.json lists more."""
+    if opinion is None:
+        return []
+    lines = []
+    for metric, row in opinion["metrics"].items():
+        verdicts = ", ".join(f"{verdict} {count:,}" for verdict, count in row["verdicts"].items())
+        lines.append(f"- math-verify and {metric} agree on {row['agree']:,} of {row['n']:,}: {verdicts}")
+    for case in opinion["disagreements"][:LISTED]:
+        said = one_line(case["said"]).replace("`", "'")
+        verdicts = f"{case['metric']} {case['strict']}, math-verify {case['math_verify']}"
+        lines.append(f"  - {one_line(case['item'])}: {verdicts}; gold {case['gold']}; said `... {said}`")
+    if opinion["disagreements_in_all"] > LISTED:
+        lines.append(f"  - and {opinion['disagreements_in_all'] - LISTED:,} more")
+    return lines
 
 
 def to_tables(report: dict[str, Any]) -> list[Table]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from eval import report as reports
-from eval import transcripts
+from eval import second_opinion, transcripts
 from eval.protocol import Backend, EvalError, Item, Loaded, Reply, Request, Step, Task
 from eval.tasks import TASKS
 from recipes.manifest import git_state, package_versions
@@ -169,6 +169,7 @@ def make_report(
         "model": run["model"],
         "tasks": {
             task.name: reports.summarize(task, by_task[task.name])
+            | ({"second_opinion": second_opinion.summarize(task, by_task[task.name])} if task.claims else {})
             | {
                 "left_out": loaded[task.name].left_out,
                 "data": data[task.name],

@@ -52,8 +52,18 @@ def _representable(message: dict[str, Any]) -> Any:
 
 def append(file: Any, record: dict[str, Any]) -> None:
     """Write one record and flush it, so that a kill loses only what was being generated."""
-    file.write(json.dumps(record, allow_nan=False) + "\n")
+    file.write(to_line(record))
     file.flush()
+
+
+def to_line(record: dict[str, Any]) -> str:
+    """A record as a line of the file."""
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def said(step: dict[str, Any]) -> str:
+    """What the model said in a step, as scorers read it: the parsed turn's content, else the bare text."""
+    return str((step["message"] or {}).get("content") or step["text"])
 
 
 def read(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -55,15 +56,17 @@ class OpenAIBackend:
         concurrency: int,
         tool_format: str = "native",
         first_pause_s: float = FIRST_PAUSE_S,
+        timeout_s: float = TIMEOUT_S,
     ):
         self.model = model
+        self.base_url = base_url
         self.url = base_url.rstrip("/") + "/chat/completions"
         self.concurrency = concurrency
         self.tool_format = tool_format
         self.first_pause_s = first_pause_s
         key = os.environ.get("OPENAI_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.client = httpx.Client(headers=headers, timeout=httpx.Timeout(TIMEOUT_S, connect=10.0))
+        self.client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)))
         self.retries = 0
 
     def identity(self) -> dict[str, Any]:
@@ -72,7 +75,7 @@ class OpenAIBackend:
 
     def describe(self) -> dict[str, Any]:
         """Where it ran and how often it was asked again."""
-        return {"url": self.url, "batch_size": self.concurrency, "retries": self.retries}
+        return {"url": public_url(self.url), "batch_size": self.concurrency, "retries": self.retries}
 
     def generate(self, requests: Sequence[Request], follow_up: FollowUp) -> None:
         """See Backend. `follow_up` is called in this thread only. Raises EvalError when the server stays down."""
@@ -98,7 +101,7 @@ class OpenAIBackend:
         prompt = {"messages": body["messages"], "tools": body.get("tools")}
         digest = hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()
         try:
-            answer = self._post(body)
+            answer = self.complete(body)
         except Refused as refusal:
             return Reply(str(refusal), None, "refused_by_server", "rejected", prompt, digest, 0, 0)
         message, error = None, None
@@ -134,7 +137,7 @@ class OpenAIBackend:
         calls = tuple(_read_call(number, call) for number, call in enumerate(answer.tool_calls))
         return Message(role="assistant", content=_clean(answer.content), tool_calls=calls)
 
-    def _post(self, body: dict[str, Any]) -> Answer:
+    def complete(self, body: dict[str, Any]) -> Answer:
         """Send until an answer comes. Raises Refused for a 4xx, EvalError after ATTEMPTS failures."""
         failure = ""
         for attempt in range(ATTEMPTS):
@@ -146,9 +149,15 @@ class OpenAIBackend:
             except (httpx.HTTPError, Unusable) as error:
                 failure = f"{type(error).__name__}: {error}"
         raise EvalError(
-            f"{self.url} failed {ATTEMPTS} times, last with {failure[:300]}; see that the server runs and give "
-            "the same command again: finished items are kept"
+            f"{public_url(self.url)} failed {ATTEMPTS} times, last with {failure[:300]}; see that the server runs and "
+            "give the same command again: finished items are kept"
         )
+
+
+def public_url(url: str) -> str:
+    """The address without user, password and query, which may hold a key."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _read_response(response: httpx.Response) -> Answer:
@@ -156,7 +165,8 @@ def _read_response(response: httpx.Response) -> Answer:
         raise Unusable(f"status {response.status_code}")
     if response.status_code in (401, 403, 404):
         raise EvalError(
-            f"{response.url} answers {response.status_code}: check --base-url, the model's name and OPENAI_API_KEY"
+            f"{public_url(str(response.url))} answers {response.status_code}: check --base-url, the model's name and "
+            "OPENAI_API_KEY"
         )
     if response.status_code >= 400:
         raise Refused(f"status {response.status_code}: {response.text[:300]}")

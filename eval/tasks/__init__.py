@@ -6,7 +6,14 @@ python -m eval list
 from __future__ import annotations
 
 from eval.protocol import Task
-from eval.tasks import function_calls, gsm8k, mathchat_error_correction, mathchat_follow_up
+from eval.tasks import (
+    function_calls,
+    gsm8k,
+    mathchat_error_analysis,
+    mathchat_error_correction,
+    mathchat_follow_up,
+    mathchat_problem_generation,
+)
 
 TASKS: dict[str, Task] = {
     "function_calls": function_calls.TASK,
@@ -14,4 +21,6 @@ TASKS: dict[str, Task] = {
     "gsm8k": gsm8k.TASK,
     "mathchat_follow_up": mathchat_follow_up.TASK,
     "mathchat_error_correction": mathchat_error_correction.TASK,
+    "mathchat_error_analysis": mathchat_error_analysis.TASK,
+    "mathchat_problem_generation": mathchat_problem_generation.TASK,
 }

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from data_prep.dialogue import Message
-from eval.protocol import EvalError, Reply, Score
-from eval.scorers import gold_numbers, paper_like, strict
+from eval.protocol import Claim, EvalError, Reply, Score, Step
+from eval.scorers import Verdict, gold_numbers, last_number, paper_like, strict
 
 TURN = re.compile(r"\n*\s*(A:|B:)")  # as the published scripts split; bold markers stay in the text as they do there
 
@@ -83,26 +83,55 @@ def said(reply: Reply) -> Message:
     return reply.message or Message(role="assistant", content=reply.text)
 
 
+def spoken(steps: Sequence[Step]) -> list[str]:
+    """What the model said in each step, as scorers read it."""
+    return [said(step.reply).content for step in steps]
+
+
 def gold_kind(gold: str) -> str:
     """`one`, `several` or `none`: how many distinct numbers the reference answer states."""
     count = len({number.value for number in gold_numbers(gold)})
     return "one" if count == 1 else "several" if count else "none"
 
 
-def number_values(rounds: Mapping[str, tuple[str, Reply]]) -> Score:
-    """Both scorers over rounds: suffix -> (gold text, reply). A gold that is not one number is counted, not scored."""
+def attempt_right(attempt: str, gold: str) -> bool:
+    """Whether a "wrong" attempt's last number is the gold: about one row in seven, with nothing to correct."""
+    last, golds = last_number(attempt), gold_numbers(gold)
+    return last is not None and bool(golds) and last.value == golds[0].value
+
+
+def number_values(claims: Sequence[Claim], replies: Sequence[Reply]) -> Score:
+    """Both scorers over claims, one a reply. A gold that is not one number is counted, not scored."""
     values: dict[str, float] = {}
     unparsed: dict[str, str] = {}
     notes: dict[str, str] = {}
-    for suffix, (gold, reply) in rounds.items():
+    for (suffix, gold, text), reply in zip(claims, replies, strict=True):
         notes["gold" + suffix] = gold_kind(gold)
         if notes["gold" + suffix] != "one":
             continue
-        text = said(reply).content
         for name, scorer in (("strict", strict), ("paper_like", paper_like)):
             verdict = scorer(text, gold_numbers(gold)[0])
+            if reply.finish_reason == "rejected":  # its text is the reason, not an answer
+                verdict = Verdict(False, str(reply.error))
             values[name + suffix] = float(verdict.correct)
             if verdict.unparsed:
-                rejected = reply.finish_reason == "rejected"
-                unparsed[name + suffix] = str(reply.error) if rejected else verdict.unparsed
+                unparsed[name + suffix] = verdict.unparsed
     return Score(values, unparsed, notes)
+
+
+def by_attempt(whole: Score, attempt_right: bool) -> Score:
+    """The same values again under the group of rows whose "wrong" attempt is right, or really wrong."""
+    group = "_attempt_right" if attempt_right else "_attempt_wrong"
+    values = whole.values | {name + group: value for name, value in whole.values.items()}
+    unparsed = whole.unparsed | {name + group: code for name, code in whole.unparsed.items()}
+    return Score(values, unparsed, whole.notes | {"attempt": group.removeprefix("_attempt_")})
+
+
+BY_ATTEMPT = {
+    "strict": "stated final answer equals the gold number",
+    "paper_like": "lenient scorer of later work",
+    "strict_attempt_wrong": "strict, where the attempt shown is really wrong",
+    "paper_like_attempt_wrong": "lenient, where the attempt shown is really wrong",
+    "strict_attempt_right": "strict, where the attempt shown is right already",
+    "paper_like_attempt_right": "lenient, where the attempt shown is right already",
+}

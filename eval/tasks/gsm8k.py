@@ -7,10 +7,11 @@ that the two compare.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from data_prep.dialogue import Dialogue, Message
-from eval.protocol import Item, Loaded, Request, Score, Step, Task
-from eval.tasks.common import data_file, number_values, question_prompt, read_rows
+from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
+from eval.tasks.common import data_file, number_values, question_prompt, read_rows, spoken
 
 MAX_NEW_TOKENS = 400
 FILE = "gsm8k/test.jsonl"
@@ -32,7 +33,12 @@ def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
 
 
 def score(item: Item, steps: Sequence[Step]) -> Score:
-    return number_values({"": (item.gold["answer"], steps[0].reply)})
+    return number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
+
+
+def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
+    """The one answer."""
+    return [Claim("", gold["answer"], texts[0])]
 
 
 def feed(item: Item) -> list[Message]:
@@ -53,4 +59,5 @@ TASK = Task(
     load=load,
     next_request=next_request,
     score=score,
+    claims=claims,
 )

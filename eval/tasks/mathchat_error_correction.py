@@ -7,11 +7,20 @@ The model sees the problem, a wrong attempt as its own turn, and the hint that i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from data_prep.dialogue import Dialogue, Message
-from eval.protocol import Item, Loaded, Request, Score, Step, Task
-from eval.scorers import gold_numbers, last_number
-from eval.tasks.common import data_file, number_values, read_rows, split_turns
+from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
+from eval.tasks.common import (
+    BY_ATTEMPT,
+    attempt_right,
+    by_attempt,
+    data_file,
+    number_values,
+    read_rows,
+    split_turns,
+    spoken,
+)
 
 MAX_NEW_TOKENS = 300
 FILE = "mathchat/error_correction.jsonl"
@@ -45,22 +54,18 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
     return Loaded(items, {"not_two_a_turns": left_out} if left_out else {})
 
 
-def attempt_right(attempt: str, gold: str) -> bool:
-    """Whether the attempt's last number is the gold: about one row in seven, where there is nothing to correct."""
-    last, golds = last_number(attempt), gold_numbers(gold)
-    return last is not None and bool(golds) and last.value == golds[0].value
-
-
 def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
     return None if steps else Request(item.dialogue, MAX_NEW_TOKENS)
 
 
 def score(item: Item, steps: Sequence[Step]) -> Score:
-    whole = number_values({"": (item.gold["answer"], steps[0].reply)})
-    group = "_attempt_right" if item.gold["attempt_right"] else "_attempt_wrong"
-    values = whole.values | {name + group: value for name, value in whole.values.items()}
-    unparsed = whole.unparsed | {name + group: code for name, code in whole.unparsed.items()}
-    return Score(values, unparsed, whole.notes | {"attempt": group.removeprefix("_attempt_")})
+    whole = number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
+    return by_attempt(whole, item.gold["attempt_right"])
+
+
+def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
+    """The one answer."""
+    return [Claim("", gold["answer"], texts[0])]
 
 
 def feed(item: Item) -> list[Message]:
@@ -72,17 +77,11 @@ TASK = Task(
     name="mathchat_error_correction",
     version=1,
     description="MathChat error correction: a wrong attempt and a hint, 1,313 dialogues",
-    metrics={
-        "strict": "stated final answer equals the gold number",
-        "paper_like": "lenient scorer of later work",
-        "strict_attempt_wrong": "strict, where the attempt shown is really wrong",
-        "paper_like_attempt_wrong": "lenient, where the attempt shown is really wrong",
-        "strict_attempt_right": "strict, where the attempt shown is right already",
-        "paper_like_attempt_right": "lenient, where the attempt shown is right already",
-    },
+    metrics=BY_ATTEMPT,
     max_new_tokens=MAX_NEW_TOKENS,
     data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
     load=load,
     next_request=next_request,
     score=score,
+    claims=claims,
 )

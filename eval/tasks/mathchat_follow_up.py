@@ -8,12 +8,13 @@ round 1 is GSM8K's, of rounds 2 and 3 what the reference turns state; a referenc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from data_prep.dialogue import Dialogue, Message
-from eval.protocol import Item, Loaded, Request, Score, Step, Task
-from eval.tasks.common import data_file, number_values, question_prompt, read_rows, said, split_turns
+from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
+from eval.tasks.common import data_file, number_values, question_prompt, read_rows, said, split_turns, spoken
 
 MAX_NEW_TOKENS = 400
 FILE = "mathchat/follow_up.jsonl"
@@ -51,8 +52,12 @@ def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
 
 
 def score(item: Item, steps: Sequence[Step]) -> Score:
-    golds = item.gold["answers"]
-    return number_values({f"_r{k + 1}": (golds[k], step.reply) for k, step in enumerate(steps)})
+    return number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
+
+
+def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
+    """One answer a round; fewer than three where a prompt was rejected."""
+    return [Claim(f"_r{k + 1}", gold["answers"][k], text) for k, text in enumerate(texts)]
 
 
 def feed(item: Item) -> list[Message]:
@@ -74,4 +79,5 @@ TASK = Task(
     load=load,
     next_request=next_request,
     score=score,
+    claims=claims,
 )

@@ -55,6 +55,20 @@ def test_a_right_number_stays_right_however_it_is_formatted(number: int, zeros: 
         assert paper_like(f"So we add 3 and 4. The answer is {said}.", gold).correct, said
 
 
+UNITS = ("{} dollars", "{} km/h", "{}%", "{} eggs per day", r"{} \text{{ m}}", "{}cm", "about {}", "exactly {}!")
+
+
+@given(st.integers(-(10**12), 10**12), st.sampled_from(UNITS), st.integers(1, 10**6))
+def test_a_unit_leaves_a_right_number_right_and_a_changed_one_wrong(number: int, unit: str, change: int) -> None:
+    gold = Number(Fraction(number), 0)
+    for frame in (r"\boxed{{{}}}", r"\ANSWER{{{}}}", "**{}**", "${}"):
+        said = "So we add 3 and 4. The answer is " + frame.format(unit.format(f"{number:,}")) + "."
+        if unit[0] == "{" or "$" not in frame:
+            assert strict(said, gold).correct and paper_like(said, gold).correct, said
+        assert not strict(said, gold._replace(value=gold.value + change)).correct, said
+        assert not paper_like(said, gold._replace(value=gold.value + change)).correct, said
+
+
 @given(st.integers(-(10**9), 10**9), st.integers(1, 10**9))
 def test_a_changed_number_becomes_wrong(number: int, change: int) -> None:
     verdict = strict(f"The answer is {number + change}.", Number(Fraction(number), 0))

@@ -1,0 +1,94 @@
+"""MathChat error analysis. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\nB: ...\\nA: ..."}
+
+The model is asked for a problem, poses it (A's first turn, as its own), sees a solution (B's), and is to say what is
+wrong with it; no system prompt, greedy, 500 new tokens (FACTS.md). Scored here is only whether the analysis states the
+right final number; the rest is a judge's, `python -m eval judge`. Some "wrong" solutions are right: reported apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_prep.dialogue import Dialogue, Message
+from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
+from eval.tasks.common import (
+    BY_ATTEMPT,
+    attempt_right,
+    by_attempt,
+    data_file,
+    number_values,
+    read_rows,
+    split_turns,
+    spoken,
+)
+
+MAX_NEW_TOKENS = 500
+FILE = "mathchat/error_analysis.jsonl"
+DOWNLOAD = "mathchat"
+OPENING = (  # the published script's
+    "Please give me a math problem and I will answer that. You need to analyze my solution and correct it if I make "
+    "errors."
+)
+
+
+def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
+    """Rows with exactly two A turns, as the published script keeps them: 1,221 of 1,319."""
+    path = data_file(data_dirs, FILE, DOWNLOAD)
+    items: list[Item] = []
+    left_out = 0
+    for index, row in enumerate(read_rows(path, ("question", "answer", "error_correction"), None)):
+        turns = split_turns(row["error_correction"])
+        if len(turns.a) != 2 or not turns.b:
+            left_out += 1
+            continue
+        if limit is not None and len(items) >= limit:
+            break
+        messages = (
+            Message(role="user", content=OPENING),
+            Message(role="assistant", content=turns.a[0]),
+            Message(role="user", content=turns.b[0]),
+        )
+        dialogue = Dialogue(id=f"error_analysis-{index}", source="mathchat", messages=messages)
+        gold = {
+            "problem": turns.a[0],
+            "attempt": turns.b[0],
+            "answer": row["answer"],
+            "reference": turns.a[1],
+            "attempt_right": attempt_right(turns.b[0], row["answer"]),
+        }
+        items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
+    return Loaded(items, {"not_two_a_turns": left_out} if left_out else {})
+
+
+def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
+    return None if steps else Request(item.dialogue, MAX_NEW_TOKENS)
+
+
+def score(item: Item, steps: Sequence[Step]) -> Score:
+    whole = number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
+    return by_attempt(whole, item.gold["attempt_right"])
+
+
+def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
+    """The one answer."""
+    return [Claim("", gold["answer"], texts[0])]
+
+
+def feed(item: Item) -> list[Message]:
+    """The reference turn, for known-answer tests and the judge's calibration."""
+    return [Message(role="assistant", content=item.gold["reference"])]
+
+
+TASK = Task(
+    name="mathchat_error_analysis",
+    version=1,
+    description="MathChat error analysis: find and correct the error in a solution, 1,221 dialogues",
+    metrics=BY_ATTEMPT,
+    max_new_tokens=MAX_NEW_TOKENS,
+    data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
+    load=load,
+    next_request=next_request,
+    score=score,
+    claims=claims,
+)

@@ -1,0 +1,146 @@
+"""MathChat problem generation. Row: {"question", "answer": "... #### 18", "new_problem": "New Problem: ..."}
+
+Given a seed problem with its solution, the model writes a new problem and solves it; no system prompt, greedy, 1,024
+new tokens (FACTS.md). Scored here is what can be computed: the solution's own arithmetic, and whether its final number
+comes out of it. Whether the problem is any good is a judge's to say, `python -m eval judge`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import ceil, floor
+from typing import NamedTuple
+
+from data_prep.dialogue import Dialogue, Message
+from eval.equations import Equation, equations
+from eval.protocol import Item, Loaded, Request, Score, Step, Task
+from eval.scorers import MAX_CHARS, clean, numbers, stated_answer
+from eval.tasks.common import data_file, read_rows, spoken
+
+MAX_NEW_TOKENS = 1024
+FILE = "mathchat/P2P_Generation.jsonl"
+DOWNLOAD = "mathchat"
+OPENING = (  # the published script's
+    "Your task is to create a new math problem based on a given seed problem. The generated problems should either "
+    "explore the same topic in greater depth or apply the same mathematical principles in a different context. Each "
+    "problem should be accompanied by a detailed solution that demonstrates the correct application of the "
+    "mathematical principles involved."
+)
+CONSENT = "Understood, please give me the seed problem."
+MAX_LINE_CHARS = 2_000
+COPIED_WORDS = 8  # in a row; half of the new problem's such runs in the seed are a copy
+METRICS = {
+    "two_parts": "a problem, and under a heading its solution",
+    "new": "the problem does not repeat the seed's wording",
+    "arithmetic": "every equation of the solution that can be recomputed holds, and there is one",
+    "answer_computed": "the solution's final number is a side of such an equation",
+}
+_SOLUTION = re.compile(
+    r"(?:^|\n)[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:solution|answer)\b[^\n:.]{0,40}[:\n]", re.IGNORECASE
+)
+_PROBLEM = re.compile(
+    r"\A[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:problem|question)\b[^\n:.]{0,40}[:\n][\s*_]{0,20}", re.IGNORECASE
+)
+
+
+def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
+    """Every row; the published script filters none."""
+    path = data_file(data_dirs, FILE, DOWNLOAD)
+    items: list[Item] = []
+    for index, row in enumerate(read_rows(path, ("question", "answer", "new_problem"), limit)):
+        messages = (
+            Message(role="user", content=OPENING),
+            Message(role="assistant", content=CONSENT),
+            Message(role="user", content=f"Seed problem: {row['question']} Solution: {row['answer']}\n"),
+        )
+        dialogue = Dialogue(id=f"problem_generation-{index}", source="mathchat", messages=messages)
+        gold = {"problem": row["question"], "answer": row["answer"], "reference": row["new_problem"]}
+        items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
+    return Loaded(items, {})
+
+
+def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
+    return None if steps else Request(item.dialogue, MAX_NEW_TOKENS)
+
+
+class Parts(NamedTuple):
+    """A generated problem and its solution; the solution is None where no heading says that it begins."""
+
+    problem: str
+    solution: str | None
+
+
+def parts(text: str) -> Parts:
+    """Cut at the first line that opens with a heading such as `Solution:`, `**Detailed solution**` or `### Answer`."""
+    text = text[:MAX_CHARS]
+    heading = _SOLUTION.search(text)
+    if heading is None:
+        return Parts(text.strip(), None)
+    problem = text[: heading.start()].strip()
+    opening = _PROBLEM.match(problem)
+    return Parts(problem[opening.end() :] if opening else problem, text[heading.end() :].strip())
+
+
+def score(item: Item, steps: Sequence[Step]) -> Score:
+    """See METRICS. What cannot be recomputed scores 0 as unparsed, so that leaving it out gains nothing."""
+    if steps[0].reply.finish_reason == "rejected":
+        return Score(dict.fromkeys(METRICS, 0.0), dict.fromkeys(METRICS, str(steps[0].reply.error)))
+    problem, solution = parts(spoken(steps)[0])
+    found = equations(solution) if solution else []
+    all_hold = bool(found) and all(equation.holds for equation in found)
+    values = {
+        "two_parts": bool(problem and solution),
+        "new": bool(problem) and not copied(problem, item.gold["problem"]),
+        "arithmetic": all_hold,
+        "answer_computed": bool(found) and final_number_computed(solution or "", found),
+    }
+    reason = "no_equation" if solution else "no_solution"
+    unparsed = {} if found else {"arithmetic": reason, "answer_computed": reason}
+    notes = {"equations": "none" if not found else "all hold" if all_hold else "some do not hold"}
+    return Score({name: float(value) for name, value in values.items()}, unparsed, notes)
+
+
+def final_number_computed(solution: str, found: Sequence[Equation]) -> bool:
+    """Whether a number of the stated answer, or of the last line where none is stated, is a side of an equation.
+
+    A side that is no whole number may have been rounded either way: whole buses, whole stamps.
+    """
+    stated = stated_answer(solution[-MAX_CHARS:])
+    finals = {
+        number.value for number in numbers(clean(stated or solution.strip()[-MAX_LINE_CHARS:].rpartition("\n")[2]))
+    }
+    sides = {
+        side * scale for equation in found for side in (equation.left, equation.right) for scale in equation.scales
+    }
+    return bool(finals & (sides | {floor(side) for side in sides} | {ceil(side) for side in sides}))
+
+
+def copied(problem: str, seed: str) -> bool:
+    """Whether half of the problem's runs of COPIED_WORDS words stand in the seed."""
+    runs = _runs(problem)
+    return bool(runs) and 2 * len(runs & _runs(seed)) >= len(runs)
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    length = min(COPIED_WORDS, len(words))
+    return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)} if words else set()
+
+
+def feed(item: Item) -> list[Message]:
+    """The reference turn, for known-answer tests and the judge's calibration."""
+    return [Message(role="assistant", content=item.gold["reference"])]
+
+
+TASK = Task(
+    name="mathchat_problem_generation",
+    version=1,
+    description="MathChat problem generation: a new problem from a seed, with its solution, 1,319 seeds",
+    metrics=METRICS,
+    max_new_tokens=MAX_NEW_TOKENS,
+    data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
+    load=load,
+    next_request=next_request,
+    score=score,
+)
