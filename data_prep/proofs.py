@@ -1,4 +1,4 @@
-"""Proof with the data: pure functions that hold every encoded row to DESIGN section 5, from its finished ids and kinds.
+"""Proof with the data: pure functions that hold every encoded row to its laws, from its finished ids and kinds.
 
     turn_span(sample, claim, stop_ids)                   where a trained turn must stand, or RejectedDialogue(code, ...)
 

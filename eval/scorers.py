@@ -182,7 +182,7 @@ def _round(value: Fraction, decimals: int) -> Fraction:
 
 
 def paper_like(text: str, gold: Number) -> Verdict:
-    r"""The scorer common in later work on MathChat (FACTS.md), for comparable numbers.
+    r"""The scorer common in later work on MathChat, for comparable numbers.
 
     Text after the last "The answer is", else the last `\boxed{}`; then after the last "="; then the first number, or
     the last one where neither marker was found. An integer gold is compared rounded, a decimal one within 4 %. Lenient:

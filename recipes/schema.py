@@ -19,7 +19,7 @@ Schedule = Literal[
 ]  # fmt: skip
 
 # Attention implementations that keep packed dialogues apart given restarting positions and no mask: transformers
-# derives a block-diagonal mask from the positions, FlashAttention its variable-length kernel (DESIGN law 6).
+# derives a block-diagonal mask from the positions, FlashAttention its variable-length kernel.
 HONOURS_BORDERS = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
 
 

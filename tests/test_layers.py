@@ -1,4 +1,4 @@
-"""The layers of DESIGN section 2: recipes, data_prep, training, train.py; eval beside them, imported by nobody."""
+"""The layers: recipes, data_prep, training, train.py; eval beside them, imported by nobody."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ transformers keeps them apart with a mask of (tokens x tokens), which costs memo
 dialogue gets its own causal call instead: exact by construction, and on a CPU about three times as fast for a row
 of two 1,000-token dialogues. Dialogues that begin alike may be one run, [prefix, branch, branch, ...]: each branch then
 sees the prefix and itself. Whatever attention a recipe names, `check_borders` proves on the model itself that no
-dialogue sees another before the first step (DESIGN law 6).
+dialogue sees another before the first step.
 """
 
 from __future__ import annotations

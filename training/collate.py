@@ -5,7 +5,7 @@
     input_ids [[5 6 7 5 8]]  position_ids [[0 1 2 0 1]]  labels [[-100 6 7 -100 8]]  runs [[3], [2]]
 
 Packed and unpacked rows take the same path, nothing is padded, and there is no attention mask: restarting positions
-without one give exact block-diagonal attention, while an all-ones mask beside them leaks across borders (DESIGN 9).
+without one give exact block-diagonal attention, while an all-ones mask beside them leaks across borders.
 With `share_prefixes`, neighbours that begin alike become one run [prefix, branch, branch, ...] (data_prep/prefixes.py).
 """
 

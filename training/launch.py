@@ -1,7 +1,7 @@
 """Launch facts: how many processes came up, under what, and whether the launch file asked for more.
 
 `accelerate launch --config_file X.yaml train.py ...` starts them; `distributed_type: MULTI_CPU`, for one, silently
-starts a single process whatever `num_processes` says (DESIGN 9). The launcher tells its children nothing about what was
+starts a single process whatever `num_processes` says. The launcher tells its children nothing about what was
 asked for, so its own command line is read.
 """
 

@@ -1,6 +1,6 @@
 """GSM8K test. Row: {"question": "Janet's ducks lay 16 eggs ...", "answer": "Janet sells 16 - 3 - 4 ...\\n#### 18"}
 
-Zero-shot, no system prompt, greedy, 400 new tokens: the first round of MathChat's follow-up protocol (FACTS.md), so
+Zero-shot, no system prompt, greedy, 400 new tokens: the first round of MathChat's follow-up protocol, so
 that the two compare.
 """
 

@@ -1,7 +1,7 @@
 """MathChat error analysis. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\nB: ...\\nA: ..."}
 
 The model is asked for a problem, poses it (A's first turn, as its own), sees a solution (B's), and is to say what is
-wrong with it; no system prompt, greedy, 500 new tokens (FACTS.md). Scored here is only whether the analysis states the
+wrong with it; no system prompt, greedy, 500 new tokens. Scored here is only whether the analysis states the
 right final number; the rest is a judge's, `python -m eval judge`. Some "wrong" solutions are right: reported apart.
 """
 

@@ -1,7 +1,7 @@
 """MathChat error correction. Row: {"question", "answer": "... #### 18", "error_correction": "A: ...\\n\\nB: ..."}
 
 The model sees the problem, a wrong attempt as its own turn, and the hint that it is wrong; no system prompt, greedy,
-300 new tokens (FACTS.md). Some of the "wrong" attempts are right already: scored with the rest as published, and apart.
+300 new tokens. Some of the "wrong" attempts are right already: scored with the rest as published, and apart.
 """
 
 from __future__ import annotations

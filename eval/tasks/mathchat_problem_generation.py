@@ -1,7 +1,7 @@
 """MathChat problem generation. Row: {"question", "answer": "... #### 18", "new_problem": "New Problem: ..."}
 
 Given a seed problem with its solution, the model writes a new problem and solves it; no system prompt, greedy, 1,024
-new tokens (FACTS.md). Scored here is what can be computed: the solution's own arithmetic, and whether its final number
+new tokens. Scored here is what can be computed: the solution's own arithmetic, and whether its final number
 comes out of it. Whether the problem is any good is a judge's to say, `python -m eval judge`.
 """
 
@@ -21,11 +21,10 @@ from eval.tasks.common import data_file, read_rows, spoken
 MAX_NEW_TOKENS = 1024
 FILE = "mathchat/P2P_Generation.jsonl"
 DOWNLOAD = "mathchat"
-OPENING = (  # the published script's
-    "Your task is to create a new math problem based on a given seed problem. The generated problems should either "
-    "explore the same topic in greater depth or apply the same mathematical principles in a different context. Each "
-    "problem should be accompanied by a detailed solution that demonstrates the correct application of the "
-    "mathematical principles involved."
+OPENING = (  # what the published script asks for, in our words
+    "Write a new math problem, starting from a seed problem that I will give you. Your problem should go deeper into the "
+    "seed's topic, or use the same mathematical principles in another context. Solve it as well, in detail, and apply "
+    "those principles correctly."
 )
 CONSENT = "Understood, please give me the seed problem."
 MAX_LINE_CHARS = 2_000

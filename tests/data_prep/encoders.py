@@ -71,7 +71,7 @@ def turns_of(sample: Encoded) -> list[list[int]]:
 
 
 def said(made: Encoder, dialogue: Dialogue, message: Message) -> tuple[Any, str, str]:
-    """(calls, thought or thinking, answer) of a message as this encoder's parser must read it, by DESIGN 4."""
+    """(calls, thought or thinking, answer) of a message as this encoder's parser must read it."""
     calls = [(call.name, _normal(made, call.arguments)) for call in message.tool_calls]
     thinking = message.thinking or ""
     if in_button(made, dialogue):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from data_prep.dialogue import Dialogue, Message
 from data_prep.encode import Encoder
 
-CONTEXT, THOUGHT, CALL, ANSWER, STOP = range(5)  # DESIGN 3
+CONTEXT, THOUGHT, CALL, ANSWER, STOP = range(5)
 
 
 class Known(NamedTuple):

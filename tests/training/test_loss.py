@@ -1,4 +1,4 @@
-"""The packing law (DESIGN law 6), and the loss per trained token."""
+"""The packing law, and the loss per trained token."""
 
 from __future__ import annotations
 
