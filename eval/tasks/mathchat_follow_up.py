@@ -1,6 +1,6 @@
 """MathChat follow-up QA. Row: {"question", "answer": "... #### 18", "followup": "A: ...\\nB: ...\\n\\nA: ...\\nB: ..."}
 
-Three rounds, as in the published scripts: the model's own answers fed back; no system prompt, greedy, 400 new tokens a turn. Gold of
+Three rounds, the model's own answers fed back; no system prompt, greedy, 400 new tokens a turn, as published. Gold of
 round 1 is GSM8K's, of rounds 2 and 3 what the reference turns state; a reference that does not state exactly one number
 ("3 hours and 20 minutes", "Yes") is counted apart and not scored.
 """

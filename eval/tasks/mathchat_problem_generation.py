@@ -22,9 +22,9 @@ MAX_NEW_TOKENS = 1024
 FILE = "mathchat/P2P_Generation.jsonl"
 DOWNLOAD = "mathchat"
 OPENING = (  # what the published script asks for, in our words
-    "Write a new math problem, starting from a seed problem that I will give you. Your problem should go deeper into the "
-    "seed's topic, or use the same mathematical principles in another context. Solve it as well, in detail, and apply "
-    "those principles correctly."
+    "Write a new math problem, starting from a seed problem that I will give you. Your problem should go deeper into "
+    "the seed's topic, or use the same mathematical principles in another context. Solve it as well, in detail, and "
+    "apply those principles correctly."
 )
 CONSENT = "Understood, please give me the seed problem."
 MAX_LINE_CHARS = 2_000
