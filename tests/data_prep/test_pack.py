@@ -88,7 +88,7 @@ def test_a_row_longer_than_the_capacity_is_an_error_not_a_cut():
 
 
 def test_an_empty_set_packs_into_no_bins():
-    assert pack(np.array([], dtype=np.int64), 8) == []
+    assert list(pack(np.array([], dtype=np.int64), 8)) == []
     assert efficiency(np.array([], dtype=np.int64), 0, 8) == 0.0
 
 

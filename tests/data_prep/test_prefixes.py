@@ -72,7 +72,7 @@ def test_dialogues_of_one_tool_list_become_one_run():
     made = [np.concatenate([head, np.full(20, 200 + n, dtype=np.int32)]) for n in range(3)]
     kinds = np.repeat(np.array([0, 3], dtype=np.int8), [110, 10])
     found = runs([beginning_of(ids, kinds) for ids in made])
-    assert [(run.prefix, run.members) for run in found] == [(100, [0, 1, 2])]
+    assert [(run.prefix, list(run.members)) for run in found] == [(100, [0, 1, 2])]
     assert MIN_SHARED < 100
 
 
