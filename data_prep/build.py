@@ -226,13 +226,13 @@ def _build_into(
 def _packed(recipe: Recipe, stored: StoredSamples, samples: NDArray[np.int64]) -> Packed:
     """The samples of each training row, packed or one by one."""
     lengths = stored.lengths[samples]
-    tokens = int(lengths.sum())
+    positions = int(lengths.sum())
     if not recipe.packing:
-        return Packed(one_by_one(samples), tokens)
-    if not recipe.share_prefixes:
+        return Packed(one_by_one(samples), positions)
+    if recipe.share_prefixes:
+        bins, positions = in_rows(lengths, Beginnings(stored, samples), recipe.max_length)
+    else:
         bins = pack(lengths, recipe.max_length)
-        return Packed(Bins(samples[bins.rows], bins.offsets), tokens)
-    bins, positions = in_rows(lengths, Beginnings(stored, samples), recipe.max_length)
     return Packed(Bins(samples[bins.rows], bins.offsets), positions)
 
 

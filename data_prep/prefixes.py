@@ -66,19 +66,24 @@ def in_order(beginnings: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
     while groups:
         equal = array("q")
         for begin, end in zip(groups[::2], groups[1::2], strict=True):
-            first = beginnings[order[begin]]
-            shared = min(common_length(first, beginnings[one]) for one in order[begin:end])
-            keys = np.zeros((end - begin, SORTED_BY), dtype=np.int32)  # 0 past a beginning's end, else the id + 1
-            for key, one in zip(keys, order[begin:end], strict=True):
-                ids = beginnings[one][shared : shared + SORTED_BY]
-                key[: ids.size] = ids + 1
-            places = np.lexsort(keys.T[::-1])
-            order[begin:end], keys = order[begin:end][places], keys[places]
-            borders = np.flatnonzero((np.diff(keys, axis=0, prepend=-1, append=-1) != 0).any(axis=1))
-            again = (np.diff(borders) > 1) & (keys[borders[:-1], -1] > 0)
-            equal.extend(begin + np.stack([borders[:-1][again], borders[1:][again]], axis=1).ravel())
+            equal.extend(begin + _sort(order[begin:end], beginnings))
         groups = equal
     return order
+
+
+def _sort(numbers: NDArray[np.int64], beginnings: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+    """Sort `numbers` in place by the first ids that differ; where each group that needs sorting on begins and ends."""
+    first = beginnings[numbers[0]]
+    shared = min(common_length(first, beginnings[one]) for one in numbers)
+    keys = np.zeros((numbers.size, SORTED_BY), dtype=np.int32)  # 0 past a beginning's end, else the id + 1
+    for key, one in zip(keys, numbers, strict=True):
+        ids = beginnings[one][shared : shared + SORTED_BY]
+        key[: ids.size] = ids + 1
+    places = np.lexsort(keys.T[::-1])
+    numbers[:], keys = numbers[places], keys[places]
+    borders = np.flatnonzero((np.diff(keys, axis=0, prepend=-1, append=-1) != 0).any(axis=1))
+    equal = (np.diff(borders) > 1) & (keys[borders[:-1], -1] > 0)
+    return np.stack([borders[:-1][equal], borders[1:][equal]], axis=1).ravel()
 
 
 def runs(beginnings: Iterable[NDArray[np.int32]]) -> Iterator[Run]:
@@ -117,7 +122,7 @@ def in_rows(lengths: NDArray[np.int64], beginnings: Sequence[NDArray[np.int32]],
                 size, more = 0, int(lengths[order[member]])
             size += more
             sizes[-1] = size
-    units = Bins(order, np.array([*unit_begins, order.size]))
+    units = Bins(order, np.append(unit_begins, order.size))
     firsts = np.argsort(order[units.offsets[:-1]], kind="stable")  # a shuffled order stays shuffled
     bins = pack(np.array(sizes, dtype=np.int64)[firsts], capacity)
     rows = units.take(firsts[bins.rows])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.pack import pack
-from data_prep.prefixes import MIN_SHARED, beginning_of, in_rows, runs
+from data_prep.prefixes import MIN_SHARED, beginning_of, in_order, in_rows, runs
 from training.collate import collate
 
 CAPACITY = 400
@@ -65,6 +65,12 @@ def test_each_dialogue_is_read_back_from_its_prefix_and_branch(made):
     assert read == [sample.tolist() for sample, _ in made]
     trained = [label for label in labels if label != -100]
     assert trained == [int(i) for ids, kinds in made for at, (i, k) in enumerate(zip(ids, kinds, strict=True)) if k]
+
+
+@given(samples())
+def test_samples_that_begin_alike_stand_in_the_order_of_their_ids(made):
+    beginnings = [beginning_of(*sample) for sample in made]
+    assert in_order(beginnings).tolist() == sorted(range(len(made)), key=lambda number: beginnings[number].tolist())
 
 
 def test_dialogues_of_one_tool_list_become_one_run():
