@@ -52,7 +52,9 @@ def pack(lengths: NDArray[np.integer], capacity: int) -> Bins:
         return one_by_one(tokens)
     _check(tokens, capacity)
     bin_of_row = _assign(tokens, capacity)
-    first_rows, sizes = np.unique(bin_of_row, return_index=True, return_counts=True)[1:]
+    sizes = np.bincount(bin_of_row)
+    first_rows = np.empty_like(sizes)
+    first_rows[bin_of_row[::-1]] = np.arange(tokens.size)[::-1]  # of the rows of a bin the last one written stays
     order = np.argsort(first_rows)
     place_of_bin = np.argsort(order)
     rows = np.argsort(place_of_bin[bin_of_row], kind="stable")
@@ -79,10 +81,12 @@ def _check(lengths: NDArray[np.int64], capacity: int) -> None:
 def _assign(lengths: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
     """The bin number of every row."""
     order = np.argsort(-lengths, kind="stable")
-    classes, starts = np.unique(-lengths[order], return_index=True)
+    ordered = lengths[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=capacity + 1))
+    classes = ordered[starts].tolist()
     bin_of_row = np.empty_like(lengths)
     spaces = _FreeSpaces(capacity)
-    for length, rows in zip((-classes).tolist(), np.split(order, starts[1:]), strict=True):
+    for length, rows in zip(classes, np.split(order, starts[1:]), strict=True):
         bin_of_row[rows] = spaces.place(length, rows.size)
     return bin_of_row
 

@@ -69,6 +69,7 @@ class Quarantine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._out is not None:
             self._out.__exit__(kind, error, trace)
+        self._ids, self._origins = Numbers(), array("q")  # no row comes or goes any more
 
     def add(self, file: str, row: int, code: str, message: str, raw: Any) -> None:
         """Reject one row that was counted as read; `row` counts from 1, `raw` is the row as it was read."""

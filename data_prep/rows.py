@@ -192,16 +192,22 @@ def select(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64], names: Sequence
         train, held_out = drawn[parts[drawn] < train_parts], drawn[parts[drawn] >= train_parts]
         check_overlap(_perhaps_in(held_out, train, rows), _perhaps_in(train, held_out, rows))
     elif recipe.held_out_share:
-        grouper = Grouper(recipe.group_by)
-        for row, dialogue in rows.read(drawn):
-            grouper.add(dialogue, rows.hash_of(row))
+        groups = _groups(recipe, rows, drawn)
         share, by = recipe.held_out_share, recipe.group_by
-        held = split_held_out(grouper.groups(), parts[drawn], names[:train_parts], share, by, recipe.seed)
+        held = split_held_out(groups, parts[drawn], names[:train_parts], share, by, recipe.seed)
         train, held_out = drawn[~held], drawn[held]
     else:
         train, held_out = drawn, drawn[:0]
     by_part = [train[parts[train] == part] for part in range(train_parts)]
     return Selection(mix(by_part, recipe.train_data, recipe.seed), held_out)
+
+
+def _groups(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group of each drawn row."""
+    grouper = Grouper(recipe.group_by)
+    for row, dialogue in rows.read(drawn):
+        grouper.add(dialogue, rows.hash_of(row))
+    return grouper.groups()
 
 
 def _perhaps_in(other: NDArray[np.int64], side: NDArray[np.int64], rows: Rows) -> dict[str, str]:

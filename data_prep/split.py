@@ -70,7 +70,8 @@ class Grouper:
         while (earlier != earlier[earlier]).any():
             earlier = earlier[earlier]
         # A group's first key came with its first row, so groups stand in the order of their rows.
-        return np.unique(earlier[np.array(self._key_of_row, dtype=np.int64)], return_inverse=True)[1]
+        number = np.cumsum(earlier == np.arange(earlier.size)) - 1
+        return number[earlier[np.array(self._key_of_row, dtype=np.int64)]]
 
 
 def group_keys(dialogue: Dialogue, content_hash: str, group_by: GroupBy) -> list[str]:
