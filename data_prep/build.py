@@ -249,7 +249,7 @@ def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) ->
 def _write_train_ids(path: Path, rows: Rows, trained: NDArray[np.int64]) -> None:
     """Ids and content hashes of the `trained` rows, each once, for decontamination and overlap checks."""
     with open(path, "w", encoding="utf-8") as file:  # entry by entry: the text of all would be the most of a build
-        for place, row in enumerate(np.flatnonzero(np.bincount(trained))):
+        for place, row in enumerate(map(int, np.flatnonzero(np.bincount(trained)))):
             entry = {"id": rows.ids[row], "content_hash": rows.hash_of(row)}
             file.write((",\n" if place else "[\n") + json.dumps(entry, indent=0, ensure_ascii=False))
         file.write("\n]\n")

@@ -140,7 +140,8 @@ def _read(path: Path, dtype: type[Scalar], starts: NDArray[np.int64], lengths: N
     with open(path, "rb", buffering=0) as file:
         for start, begin, end in zip(starts.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True):
             file.seek(start * values.itemsize)
-            if file.readinto(values[begin:end]) != values[begin:end].nbytes:
+            place = values[begin:end].data
+            if file.readinto(place) != place.nbytes:
                 raise OSError(f"{path}: is shorter than what was written to it")
     return values
 
