@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -26,23 +27,15 @@ from numpy.typing import NDArray
 
 from data_prep.build_dir import BuildDir, BuildError, mark_complete, sha256_of_files
 from data_prep.contamination import evaluation_files
+from data_prep.counting import Packed, report_build
 from data_prep.encode import Encoder, load_encoder
 from data_prep.encode_rows import Encoding, encoded, in_chunks, wanted_by
 from data_prep.fit import Fit, Fitted, loaded
-from data_prep.pack import pack
-from data_prep.prefixes import beginning_of, in_rows
+from data_prep.pack import Bins, one_by_one, pack
+from data_prep.prefixes import Beginnings, in_rows
 from data_prep.progress import progress
-from data_prep.quality import Quality, QualityReport
 from data_prep.quarantine import Quarantine, TooManyRejected
-from data_prep.rejection import LAWS
-from data_prep.report import (
-    BuildReport,
-    draw_lengths,
-    read_report,
-    report_split,
-    samples_per_dialogue,
-    write_report,
-)
+from data_prep.report import BuildReport, draw_lengths, read_report, write_report
 from data_prep.rows import BuildQuarantine, Rows, part_names, read_all, select
 from data_prep.samples import StoredSamples, write_index, write_split
 from data_prep.shards import Shard, Shards
@@ -112,22 +105,16 @@ def build_shard(
     key, _ = build_key(recipe, encoder)
     shards = Shards(out)
     shards.folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=shards.folder) as work:
-        rows = Rows(Path(work))
-        try:
-            quarantine = BuildQuarantine(None)  # the build that joins the shards meets the same rows, and writes them
-            names = part_names(recipe)
-            selection = select(
-                recipe, rows, read_all(recipe, rows, quarantine, Quality(recipe, quarantine), names), names
-            )
-            own = in_chunks(wanted_by(selection))[shard.own]
-            with (
-                closing(encoded(Fit(recipe, encoder), rows, own, num_proc)) as results,
-                progress(f"encoding shard {shard}", total=sum(chunk.size for chunk in own)) as step,
-            ):
-                path = shards.write(shard, key, _stepping(results, step))
-        finally:
-            rows.close()
+    names = part_names(recipe)
+    with TemporaryDirectory(dir=shards.folder) as work, Rows(Path(work)) as rows:
+        quarantine = BuildQuarantine(None)  # the build that joins the shards meets the same rows, and writes them
+        drawn, _ = read_all(recipe, rows, quarantine, names)
+        own = in_chunks(wanted_by(select(recipe, rows, drawn, names)))[shard.own]
+        with (
+            closing(encoded(Fit(recipe, encoder), rows, own, num_proc)) as results,
+            progress(f"encoding shard {shard}", total=sum(chunk.size for chunk in own)) as step,
+        ):
+            path = shards.write(shard, key, _stepping(results, step))
     if not quiet:
         _print(f"{path}: shard {shard}, {sum(chunk.size for chunk in own):,} dialogues")
     return path
@@ -214,47 +201,39 @@ def _build_into(
     work = folder / "work"
     work.mkdir()
     names = part_names(recipe)
-    rows = Rows(work)
-    try:
-        quarantine = BuildQuarantine(folder / "quarantine.jsonl")
-        with quarantine:
-            quality = Quality(recipe, quarantine)
-            drawn = read_all(recipe, rows, quarantine, quality, names)
+    with Rows(work) as rows:
+        with BuildQuarantine(folder / "quarantine.jsonl") as quarantine:
+            drawn, quality = read_all(recipe, rows, quarantine, names)
             selection = select(recipe, rows, drawn, names)
             encoding = Encoding(Fit(recipe, encoder), quarantine, num_proc, joined)
             stored = encoding.run(work, rows, selection, folder / "held_out.jsonl")
         _check_rejected(recipe, quarantine, target)
-    finally:
-        rows.close()
-    train, held_out = stored.of_rows(selection.mixture), stored.of_rows(selection.held_out)
-    if not train.size:
-        raise BuildError(f"no row is left to train on: read {quarantine.read:,}, rejected {quarantine.reasons()}")
-    bins, positions = _bins(recipe, stored, train)
-    for name, parts in (("train", bins), ("held_out", list(held_out.reshape(-1, 1)))):
-        write_split(folder / name, stored, parts, rows.ids, rows.sources, recipe.train_on, f"{key[:32]}-{name}")
-    write_index(folder, ["train", "held_out"])
-    _write_train_ids(folder / "train_ids.json", rows, np.unique(stored.rows[train]))
-    report = _report(
-        recipe, encoding, quality.report(), rows, names, drawn.size, stored, train, held_out, len(bins), positions
-    )
+        train, held_out = stored.of_rows(selection.mixture), stored.of_rows(selection.held_out)
+        if not train.size:
+            raise BuildError(f"no row is left to train on: read {quarantine.read:,}, rejected {quarantine.reasons()}")
+        packed = _packed(recipe, stored, train)
+        for name, bins in (("train", packed.bins), ("held_out", one_by_one(held_out))):
+            write_split(folder / name, stored, bins, rows.ids, rows.sources, recipe.train_on, f"{key[:32]}-{name}")
+        write_index(folder, ["train", "held_out"])
+        _write_train_ids(folder / "train_ids.json", rows, stored.rows[train])
+    report = report_build(recipe, encoding, quality, rows.parts, names, stored, train, held_out, packed)
     write_report(folder, report)
     draw_lengths(folder / "lengths.png", stored.lengths[train], stored.lengths[held_out], recipe.max_length)
-    for file in work.iterdir():
-        file.unlink()
-    work.rmdir()
+    shutil.rmtree(work)
     return report
 
 
-def _bins(recipe: Recipe, stored: StoredSamples, samples: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], int]:
-    """The samples of each training row, packed or one by one, and the token positions that all rows take."""
+def _packed(recipe: Recipe, stored: StoredSamples, samples: NDArray[np.int64]) -> Packed:
+    """The samples of each training row, packed or one by one."""
     lengths = stored.lengths[samples]
+    positions = int(lengths.sum())
     if not recipe.packing:
-        return list(samples.reshape(-1, 1)), int(lengths.sum())
-    if not recipe.share_prefixes:
-        return [samples[members] for members in pack(lengths, recipe.max_length)], int(lengths.sum())
-    beginnings = [beginning_of(*stored.gather(samples[at : at + 1])) for at in range(samples.size)]
-    bins, positions = in_rows(lengths, beginnings, recipe.max_length)
-    return [samples[members] for members in bins], positions
+        return Packed(one_by_one(samples), positions)
+    if recipe.share_prefixes:
+        bins, positions = in_rows(lengths, Beginnings(stored, samples), recipe.max_length)
+    else:
+        bins = pack(lengths, recipe.max_length)
+    return Packed(Bins(samples[bins.rows], bins.offsets), positions)
 
 
 def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) -> None:
@@ -267,92 +246,13 @@ def _check_rejected(recipe: Recipe, quarantine: Quarantine, target: BuildDir) ->
         raise TooManyRejected(str(error).replace(str(quarantine.path), str(kept))) from None
 
 
-def _write_train_ids(path: Path, rows: Rows, numbers: NDArray[np.int64]) -> None:
-    """Ids and content hashes of what is trained on, for decontamination and overlap checks."""
+def _write_train_ids(path: Path, rows: Rows, trained: NDArray[np.int64]) -> None:
+    """Ids and content hashes of the `trained` rows, each once, for decontamination and overlap checks."""
     with open(path, "w", encoding="utf-8") as file:  # entry by entry: the text of all would be the most of a build
-        for place, row in enumerate(numbers.tolist()):
+        for place, row in enumerate(map(int, np.flatnonzero(np.bincount(trained)))):
             entry = {"id": rows.ids[row], "content_hash": rows.hash_of(row)}
             file.write((",\n" if place else "[\n") + json.dumps(entry, indent=0, ensure_ascii=False))
         file.write("\n]\n")
-
-
-def _report(
-    recipe: Recipe,
-    encoding: Encoding,
-    quality: QualityReport,
-    rows: Rows,
-    names: list[str],
-    drawn: int,
-    stored: StoredSamples,
-    train: NDArray[np.int64],
-    held_out: NDArray[np.int64],
-    train_rows: int,
-    positions: int,
-) -> BuildReport:
-    quarantine = encoding.quarantine
-    used = np.unique(stored.rows[np.concatenate([train, held_out])]).size
-    filled = positions / (train_rows * recipe.max_length) if recipe.packing else None
-    return BuildReport(
-        name=recipe.name,
-        read=quarantine.read,
-        kept=quarantine.kept,
-        rejected=quarantine.rejected,
-        not_drawn=quarantine.kept - used,
-        rejected_by_reason=dict(quarantine.by_reason.most_common()),
-        rejected_by_file={file: dict(found) for file, found in quarantine.by_file.items()},
-        truncated_dialogues=encoding.tally.truncated_dialogues,
-        truncated_turns=encoding.tally.truncated_turns,
-        untrained_samples=encoding.tally.untrained_samples,
-        control_text_dialogues=encoding.tally.control_text_dialogues,
-        max_length=recipe.max_length,
-        train_on=recipe.train_on,
-        seed=recipe.seed,
-        encoder=encoding.fit.encoder.facts(),
-        quality=quality,
-        train=report_split(stored, train, train_rows, rows.parts, names, recipe.train_on, filled),
-        held_out=report_split(stored, held_out, held_out.size, rows.parts, names, recipe.train_on, None),
-        laws=_laws(encoding, used),
-        samples_per_dialogue=samples_per_dialogue(stored.rows),
-        notes=(
-            *_notes(recipe, encoding, drawn, quarantine.kept - used),
-            *_split_by_history(samples_per_dialogue(stored.rows)),
-            *_saved_by_sharing(int(stored.lengths[train].sum()), positions),
-        ),
-    )
-
-
-def _laws(encoding: Encoding, written: int) -> dict[str, int]:
-    """On how many rows each law was proven; labels were, when the `written` rows were."""
-    proven = {**encoding.tally.laws, "labels_follow_kinds": written}
-    return {law: proven.get(law, 0) for law in LAWS}
-
-
-def _notes(recipe: Recipe, encoding: Encoding, drawn: int, not_drawn: int) -> Iterator[str]:
-    """What a reader of the summary should know and might not look for."""
-    tally = encoding.tally
-    if tally.truncated_dialogues:
-        yield (f"over_length: truncate_turns cut {tally.truncated_turns:,} messages off the end of "
-               f"{tally.truncated_dialogues:,} dialogues")  # fmt: skip
-    if tally.untrained_samples:
-        yield f"{tally.untrained_samples:,} samples of otherwise trained dialogues held no trained token: left out"
-    if tally.control_text_dialogues:
-        yield f"{tally.control_text_dialogues:,} dialogues hold control-token text, encoded as plain text"
-    if not_drawn:
-        yield f"{not_drawn:,} good rows are in neither split: samples and weight did not draw them"
-
-
-def _split_by_history(per_dialogue: dict[str, int]) -> Iterator[str]:
-    dialogues = sum(per_dialogue.values())
-    samples = sum(int(samples) * count for samples, count in per_dialogue.items())
-    if samples > dialogues:
-        yield (f"the template renders earlier turns otherwise once others follow (history: as_inferred): {dialogues:,} "
-               f"dialogues became {samples:,} samples, up to {max(map(int, per_dialogue))} each")  # fmt: skip
-
-
-def _saved_by_sharing(tokens: int, positions: int) -> Iterator[str]:
-    if positions < tokens:
-        yield (f"share_prefixes: common beginnings are computed once, {positions:,} token positions instead of "
-               f"{tokens:,}")  # fmt: skip
 
 
 def _print(line: str) -> None:

@@ -39,7 +39,7 @@ class FromFile:
 
 def wanted_by(selection: Selection) -> NDArray[np.int64]:
     """The dialogues to encode, ascending."""
-    return np.union1d(selection.mixture, selection.held_out)
+    return np.flatnonzero(np.bincount(np.concatenate([selection.mixture, selection.held_out])))
 
 
 class Encoding:
@@ -64,6 +64,8 @@ class Encoding:
     def run(self, work: Path, rows: Rows, selection: Selection, held_out_path: Path) -> StoredSamples:
         """The samples, stored in the folder `work`; held-out dialogues that pass are written to `held_out_path`."""
         wanted = wanted_by(selection)
+        is_held = np.zeros(len(rows), dtype=bool)
+        is_held[selection.held_out] = True
         json = msgspec.json.Encoder()
         with (
             SampleStore(work) as store,
@@ -75,7 +77,7 @@ class Encoding:
                 store.add(fitted.input_ids, fitted.kinds, fitted.lengths, numbers[fitted.positions])
                 for position, code, message in fitted.refused:
                     self.quarantine.reject(rows.dialogue(numbers[position]), code, message)
-                held = (fitted.messages > 0) & np.isin(numbers, selection.held_out)
+                held = (fitted.messages > 0) & is_held[numbers]
                 kept = zip(rows.read(numbers[held]), fitted.messages[held].tolist(), strict=True)
                 for (_, dialogue), count in kept:
                     held_out.write(json.encode(dialogue.before(count).to_dict()) + b"\n")

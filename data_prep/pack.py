@@ -11,6 +11,8 @@ and a million rows take well under a second. That keeps packing exact over the w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,22 +21,49 @@ class PackError(ValueError):
     """Lengths that cannot be packed: one is longer than the capacity, or not positive."""
 
 
-def pack(lengths: NDArray[np.integer], capacity: int) -> list[NDArray[np.int64]]:
+class Bins(Sequence[NDArray[np.int64]]):
+    """Row numbers per bin, in two arrays: those of bin b are `rows[offsets[b] : offsets[b + 1]]`."""
+
+    def __init__(self, rows: NDArray[np.int64], offsets: NDArray[np.int64]):
+        self.rows = rows
+        self.offsets = offsets
+
+    def __len__(self) -> int:
+        return self.offsets.size - 1
+
+    def __getitem__(self, number: int) -> NDArray[np.int64]:  # type: ignore[override]  # no slices
+        return self.rows[self.offsets[:-1][number] : self.offsets[1:][number]]
+
+    def take(self, numbers: NDArray[np.int64]) -> Bins:
+        """These bins, in this order."""
+        sizes = np.diff(self.offsets)[numbers]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        return Bins(self.rows[np.arange(offsets[-1]) + np.repeat(self.offsets[numbers] - offsets[:-1], sizes)], offsets)
+
+
+def pack(lengths: NDArray[np.integer], capacity: int) -> Bins:
     """Pack rows of `lengths` tokens into bins of at most `capacity` tokens; deterministic.
 
-    Returns one ascending array of row numbers per bin, the bins ordered by their first row, so that an order shuffled
-    before packing stays shuffled. Raises PackError for a length below 1 or above `capacity`.
+    Row numbers are ascending in each bin, and bins are ordered by their first row, so that an order shuffled before
+    packing stays shuffled. Raises PackError for a length below 1 or above `capacity`.
     """
     tokens = np.asarray(lengths, dtype=np.int64)
-    if tokens.size == 0:
-        return []
+    if not tokens.size:
+        return one_by_one(tokens)
     _check(tokens, capacity)
     bin_of_row = _assign(tokens, capacity)
-    rows = np.argsort(bin_of_row, kind="stable")
-    first_in_bin = np.flatnonzero(np.diff(bin_of_row[rows], prepend=-1))
-    bins = np.split(rows, first_in_bin[1:])
-    order = np.argsort(rows[first_in_bin], kind="stable")
-    return [bins[index] for index in order.tolist()]
+    sizes = np.bincount(bin_of_row)
+    first_rows = np.empty_like(sizes)
+    first_rows[bin_of_row[::-1]] = np.arange(tokens.size)[::-1]  # of the rows of a bin the last one written stays
+    order = np.argsort(first_rows)
+    place_of_bin = np.argsort(order)
+    rows = np.argsort(place_of_bin[bin_of_row], kind="stable")
+    return Bins(rows, np.concatenate([[0], np.cumsum(sizes[order])]))
+
+
+def one_by_one(rows: NDArray[np.int64]) -> Bins:
+    """Each of the rows in a bin of its own."""
+    return Bins(rows, np.arange(rows.size + 1))
 
 
 def efficiency(lengths: NDArray[np.integer], bins: int, capacity: int) -> float:
@@ -52,10 +81,12 @@ def _check(lengths: NDArray[np.int64], capacity: int) -> None:
 def _assign(lengths: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
     """The bin number of every row."""
     order = np.argsort(-lengths, kind="stable")
-    classes, starts = np.unique(-lengths[order], return_index=True)
+    ordered = lengths[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=capacity + 1))
+    classes = ordered[starts].tolist()
     bin_of_row = np.empty_like(lengths)
     spaces = _FreeSpaces(capacity)
-    for length, rows in zip((-classes).tolist(), np.split(order, starts[1:]), strict=True):
+    for length, rows in zip(classes, np.split(order, starts[1:]), strict=True):
         bin_of_row[rows] = spaces.place(length, rows.size)
     return bin_of_row
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from data_prep.checks import check_dialogue
+from data_prep.compact import Numbers
 from data_prep.dialogue import Dialogue, DialogueError
 from data_prep.outfile import OutFile
 from data_prep.readers import RawRow, ReadError, Unreadable, read_rows, stem_of
@@ -42,7 +44,8 @@ class Quarantine:
         self.by_reason: Counter[str] = Counter()
         self.by_file: dict[str, Counter[str]] = {}  # file -> {"read": n, reason: n, ...}
         self.examples: dict[str, str] = {}  # reason -> "file:row: message" of the first
-        self._origins: dict[str, int] = {}  # dialogue id -> row * FILES + the file's number; a tuple takes more memory
+        self._ids = Numbers()  # of the dialogues given out
+        self._origins = array("q")  # by the id's number: row * FILES + the file's number
         self._files: dict[str, int] = {}
         self._labels: dict[str, str] = {}  # file -> its name in ids
         self._out: OutFile | None = None
@@ -57,7 +60,7 @@ class Quarantine:
         """Rows read and not rejected."""
         return self.read - self.rejected
 
-    def __enter__(self) -> Quarantine:
+    def __enter__(self) -> Self:
         if self.path is not None:
             self._out = OutFile(self.path)
             self._out.__enter__()
@@ -66,6 +69,7 @@ class Quarantine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._out is not None:
             self._out.__exit__(kind, error, trace)
+        self._ids, self._origins = Numbers(), array("q")  # no row comes or goes any more
 
     def add(self, file: str, row: int, code: str, message: str, raw: Any) -> None:
         """Reject one row that was counted as read; `row` counts from 1, `raw` is the row as it was read."""
@@ -78,7 +82,9 @@ class Quarantine:
 
     def reject(self, dialogue: Dialogue, code: str, message: str) -> None:
         """Reject a dialogue that `iter_dialogues` gave out already, for instance because it does not encode."""
-        file, row = self._place(self._origins[dialogue.id])
+        number = self._ids.find(dialogue.id)
+        assert number is not None, "not a dialogue that was given out"
+        file, row = self._place(self._origins[number])
         self.add(file, row, code, message, dialogue.to_dict())
 
     def check(self, max_rejected: float) -> None:
@@ -121,11 +127,11 @@ class Quarantine:
         self._count(file, "read")
 
     def _claim_id(self, dialogue: Dialogue, file: str, row: int) -> None:
-        here = row * FILES + self._files.setdefault(file, len(self._files))
-        first = self._origins.setdefault(dialogue.id, here)
-        if first != here:
-            other, other_row = self._place(first)
+        number = self._ids.add(dialogue.id)
+        if number < len(self._origins):
+            other, other_row = self._place(self._origins[number])
             raise DialogueError("duplicate_id", f"id {dialogue.id!r} was used by {other}:{other_row} already")
+        self._origins.append(row * FILES + self._files.setdefault(file, len(self._files)))
 
     def _place(self, origin: int) -> tuple[str, int]:
         row, number = divmod(origin, FILES)

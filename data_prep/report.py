@@ -13,13 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.encode import KINDS
 from data_prep.quality import QualityReport
 from data_prep.rejection import LAWS
-from data_prep.samples import StoredSamples, trained_tokens
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)
-CHUNK_SAMPLES = 2_000
 
 
 class KindCount(msgspec.Struct, frozen=True):
@@ -87,66 +84,6 @@ class BuildReport(msgspec.Struct, frozen=True):
             f"{train.rows:,} rows{packed}, {train.tokens:,} tokens, {train.trained_share:.1%} trained; "
             f"held out {held_out.dialogues:,} dialogues"
         )
-
-
-def report_split(
-    stored: StoredSamples,
-    samples: NDArray[np.int64],
-    rows: int,
-    parts: NDArray[np.int64],
-    part_names: list[str],
-    train_on: tuple[str, ...],
-    packing_efficiency: float | None,
-) -> SplitReport:
-    """Count one split of `samples` in `rows` rows; `parts` is the part of every dialogue."""
-    times = np.bincount(samples, minlength=stored.lengths.size)
-    tokens, trained = _kind_counts(stored, times, train_on)
-    lengths = stored.lengths[samples]
-    # A dialogue of several samples counts once per repeat: by its first sample.
-    firsts = samples[np.diff(stored.rows, prepend=-1)[samples] > 0]
-    dialogues = stored.rows[firsts]
-    by_part = np.bincount(parts[dialogues], minlength=len(part_names)).tolist()
-    return SplitReport(
-        rows=rows,
-        dialogues=int(dialogues.size),
-        distinct_dialogues=int(np.unique(dialogues).size),
-        samples=int(samples.size),
-        tokens=int(lengths.sum()),
-        trained_tokens=int(trained.sum()),
-        by_kind={name: KindCount(int(tokens[kind]), int(trained[kind])) for kind, name in enumerate(KINDS)},
-        length_percentiles=_percentiles(lengths),
-        dialogues_by_source=dict(zip(part_names, by_part, strict=True)),
-        packing_efficiency=packing_efficiency,
-    )
-
-
-def samples_per_dialogue(rows: NDArray[np.int64]) -> dict[str, int]:
-    """How many dialogues became 1, 2, ... samples, from each sample's dialogue."""
-    counts = np.unique(np.unique(rows, return_counts=True)[1], return_counts=True)
-    return {str(samples): int(dialogues) for samples, dialogues in zip(*counts, strict=True)}
-
-
-def _percentiles(lengths: NDArray[np.int64]) -> dict[str, int]:
-    if not lengths.size:
-        return {}
-    return {f"p{p}": int(value) for p, value in zip(PERCENTILES, np.percentile(lengths, PERCENTILES), strict=True)}
-
-
-def _kind_counts(
-    stored: StoredSamples, times: NDArray[np.int64], train_on: tuple[str, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(tokens, trained tokens) by kind, each sample counted `times` over."""
-    tokens = np.zeros(len(KINDS), dtype=np.int64)
-    trained = np.zeros(len(KINDS), dtype=np.int64)
-    used = np.flatnonzero(times)
-    for begin in range(0, used.size, CHUNK_SAMPLES):
-        chunk = used[begin : begin + CHUNK_SAMPLES]
-        _, kinds = stored.gather(chunk)
-        weight = np.repeat(times[chunk], stored.lengths[chunk])
-        mask = trained_tokens(kinds, stored.lengths[chunk], train_on)
-        tokens += np.bincount(kinds, weights=weight, minlength=len(KINDS)).astype(np.int64)
-        trained += np.bincount(kinds[mask], weights=weight[mask], minlength=len(KINDS)).astype(np.int64)
-    return tokens, trained
 
 
 def write_report(folder: Path, report: BuildReport) -> None:

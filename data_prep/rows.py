@@ -2,14 +2,13 @@
 
     rows.ids[17], rows.hash_of(17), rows.parts[17]     "button-a-18", "9f2c...", 0 (the entry of train_data it is from)
 
-Only ids, content hashes and numbers stay in memory, so a mixture may be larger than it.
+Only content hashes and numbers stay in memory, about 35 bytes a row, so a mixture may be larger than it.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,13 +17,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.compact import Labels, Numbers, Texts
 from data_prep.dialogue import Dialogue, content_hash
 from data_prep.mixture import MixtureError, draw_samples, mix
 from data_prep.progress import progress
-from data_prep.quality import Quality
+from data_prep.quality import Quality, QualityReport
 from data_prep.quarantine import Quarantine, iter_dialogues
 from data_prep.split import Grouper, check_overlap, split_held_out
 from recipes import DataSource, Recipe
+
+READ_AT_ONCE = 1_000
 
 
 class RowsFile(NamedTuple):
@@ -41,16 +43,28 @@ class RowsFile(NamedTuple):
 
 
 class Rows:
-    """The dialogues of a build, by number: on disk, with id, content hash and part (entry of the recipe) in memory."""
+    """The dialogues of a build, by number: on disk, as their ids are; content hash, source and part (entry of the
+    recipe) in memory. A context manager, which closes the files."""
 
     def __init__(self, folder: Path):
         self._path = folder / "dialogues.pickle"
-        self._file = open(self._path, "wb+")  # noqa: SIM115 - closed by close()
+        self._file = open(self._path, "wb+")  # noqa: SIM115 - closed by the block, as the next one is
+        self._ids_file = open(folder / "ids.utf8", "wb+")  # noqa: SIM115
         self._starts = array("q")
-        self._parts = array("q")
-        self.ids: list[str] = []
+        self._parts = array("i")
         self._hashes = array("Q")
-        self.sources: list[str] = []
+        self.ids = Texts(self._ids_file)
+        self.sources = Labels()
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._ids_file.close()
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
     def add(self, dialogue: Dialogue, part: int, digest: str) -> None:
         """Append the next dialogue; `digest` is its content hash."""
@@ -59,11 +73,13 @@ class Rows:
         self._parts.append(part)
         self.ids.append(dialogue.id)
         self._hashes.append(int(digest, 16))
-        self.sources.append(sys.intern(dialogue.source))
+        self.sources.append(dialogue.source)
 
     def read(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, Dialogue]]:
         """(number, dialogue) of these numbers, in their order."""
-        return zip(numbers.tolist(), self.flushed().read(self.starts_of(numbers)), strict=True)
+        for begin in range(0, numbers.size, READ_AT_ONCE):
+            some = numbers[begin : begin + READ_AT_ONCE]
+            yield from zip(some.tolist(), self.flushed().read(self.starts_of(some)), strict=True)
 
     def hash_of(self, number: int) -> str:
         """A dialogue's content hash."""
@@ -82,20 +98,21 @@ class Rows:
         self._file.flush()
         return RowsFile(self._path)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    @property
+    def parts(self) -> NDArray[np.int32]:
+        """The part of every dialogue."""
+        return np.array(self._parts, dtype=np.int32)
 
     @property
-    def parts(self) -> NDArray[np.int64]:
-        """The part of every dialogue."""
-        return np.array(self._parts, dtype=np.int64)
+    def hashes(self) -> NDArray[np.uint64]:
+        """The content hash of every dialogue."""
+        return np.array(self._hashes, dtype=np.uint64)
 
 
 class BuildQuarantine(Quarantine):
     """A Quarantine that lets a held-out row carry a training row's id, for `check_overlap` to name both."""
 
-    train_ids: frozenset[str] = frozenset()
+    train_ids = Numbers()
 
     def _claim_id(self, dialogue: Dialogue, file: str, row: int) -> None:
         if dialogue.id not in self.train_ids:
@@ -120,21 +137,22 @@ def part_names(recipe: Recipe) -> list[str]:
 
 
 def read_all(
-    recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, quality: Quality, names: Sequence[str]
-) -> NDArray[np.int64]:
-    """Read what `quality` admits of every entry into `rows`; the numbers of the rows drawn by `samples`, ascending.
+    recipe: Recipe, rows: Rows, quarantine: BuildQuarantine, names: Sequence[str]
+) -> tuple[NDArray[np.int64], QualityReport]:
+    """Read what passes the recipe's `deduplicate` and `decontaminate` of every entry into `rows`.
 
-    Raises as `build` does.
+    Returns the numbers of the rows drawn by `samples`, ascending, and what was set aside. Raises as `build` does.
     """
     entries = (*recipe.train_data, *(recipe.held_out_data or ()))
     _refuse_read_twice(recipe.train_data)
     _refuse_mixing_held_out(recipe.held_out_data or ())
+    quality = Quality(recipe, quarantine)
     drawn: list[NDArray[np.int64]] = []
     with progress("reading") as step:
         for part, entry in enumerate(entries):
-            first = len(rows.ids)
+            first = len(rows)
             if part == len(recipe.train_data):
-                quarantine.train_ids = frozenset(rows.ids)
+                quarantine.train_ids = Numbers(rows.ids[number] for number in range(first))
                 quality.begin_held_out()
             for path in entry.path:
                 name = f"{path}@{entry.revision}" if entry.revision and not Path(path).exists() else path
@@ -143,8 +161,8 @@ def read_all(
                     if quality.admits(dialogue, digest):
                         rows.add(dialogue, part, digest)
                     step()
-            drawn.append(first + draw_samples(len(rows.ids) - first, entry.samples, names[part], recipe.seed, part))
-    return np.concatenate(drawn)
+            drawn.append(first + draw_samples(len(rows) - first, entry.samples, names[part], recipe.seed, part))
+    return np.concatenate(drawn), quality.report()
 
 
 def _refuse_read_twice(entries: Sequence[DataSource]) -> None:
@@ -172,16 +190,29 @@ def select(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64], names: Sequence
     train_parts = len(recipe.train_data)
     if recipe.held_out_data is not None:
         train, held_out = drawn[parts[drawn] < train_parts], drawn[parts[drawn] >= train_parts]
-        check_overlap({rows.ids[row]: rows.hash_of(row) for row in train.tolist()},
-                      {rows.ids[row]: rows.hash_of(row) for row in held_out.tolist()})  # fmt: skip
+        check_overlap(_perhaps_in(held_out, train, rows), _perhaps_in(train, held_out, rows))
     elif recipe.held_out_share:
-        grouper = Grouper(recipe.group_by)
-        for row, dialogue in rows.read(drawn):
-            grouper.add(dialogue, rows.hash_of(row))
+        groups = _groups(recipe, rows, drawn)
         share, by = recipe.held_out_share, recipe.group_by
-        held = split_held_out(grouper.groups(), parts[drawn], names[:train_parts], share, by, recipe.seed)
+        held = split_held_out(groups, parts[drawn], names[:train_parts], share, by, recipe.seed)
         train, held_out = drawn[~held], drawn[held]
     else:
         train, held_out = drawn, drawn[:0]
     by_part = [train[parts[train] == part] for part in range(train_parts)]
     return Selection(mix(by_part, recipe.train_data, recipe.seed), held_out)
+
+
+def _groups(recipe: Recipe, rows: Rows, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group of each drawn row."""
+    grouper = Grouper(recipe.group_by)
+    for row, dialogue in rows.read(drawn):
+        grouper.add(dialogue, rows.hash_of(row))
+    return grouper.groups()
+
+
+def _perhaps_in(other: NDArray[np.int64], side: NDArray[np.int64], rows: Rows) -> dict[str, str]:
+    """{id: content hash} of the rows of `side` that share their content hash, or a hash of their id, with `other`."""
+    hashes = rows.hashes
+    id_keys, other_keys = (np.fromiter((hash(rows.ids[row]) for row in of), np.int64, of.size) for of in (side, other))
+    shared = np.isin(id_keys, other_keys) | np.isin(hashes[side], hashes[other])
+    return {rows.ids[row]: rows.hash_of(row) for row in side[shared].tolist()}

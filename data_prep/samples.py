@@ -3,8 +3,8 @@
     {"input_ids": [...], "labels": [-100, ..., 318, 2], "kinds": [0, ..., 3, 4], "seq_lengths": [412, 87],
      "source": "button", "dialogue_id": "button-a-3 button-a-9"}                <- one row, two dialogues packed into it
 
-Samples go through flat files and numpy memory maps, so a build holds one chunk of them in memory, however many there
-are, and no token becomes a Python integer twice. `datasets.load_from_disk` reads the result.
+Samples go through flat files, so a build holds one chunk of them in memory, however many there are, and no token
+becomes a Python integer twice. `datasets.load_from_disk` reads the result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from datasets import DatasetInfo, Features, List, Value
 from numpy.typing import NDArray
 
 from data_prep import proofs
+from data_prep.compact import ByNumber
 from data_prep.formats import KIND_OF_PART, STOP
 
 UNTRAINED = proofs.UNTRAINED
@@ -36,6 +37,7 @@ FEATURES = Features(
     }
 )
 BATCH_TOKENS = 1_000_000
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def trained_tokens(kinds: NDArray[np.int8], lengths: NDArray[np.integer], train_on: Sequence[str]) -> NDArray[np.bool_]:
@@ -62,7 +64,7 @@ def labels_of(
 
 
 class SampleStore:
-    """Samples appended to two flat files (int32 ids, int8 kinds); read back by memory map after `close`."""
+    """Samples appended to two flat files (int32 ids, int8 kinds); read back after `close`."""
 
     def __init__(self, folder: Path):
         self._ids_path = folder / "input_ids.int32"
@@ -91,24 +93,22 @@ class SampleStore:
         self._rows.frombytes(rows.tobytes())
 
     def close(self) -> StoredSamples:
-        """End writing; the samples, memory-mapped."""
+        """End writing; the samples, on file."""
         self._ids_file.close()
         self._kinds_file.close()
-        lengths = np.array(self._lengths, dtype=np.int64)
-        ends = np.cumsum(lengths)
-        ids: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        kinds: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
-        if lengths.sum():  # an empty file cannot be mapped
-            ids = np.memmap(self._ids_path, dtype=np.int32, mode="r")
-            kinds = np.memmap(self._kinds_path, dtype=np.int8, mode="r")
-        return StoredSamples(ids, kinds, ends - lengths, lengths, np.array(self._rows, dtype=np.int64))
+        lengths = np.frombuffer(self._lengths, dtype=np.int64)
+        rows = np.frombuffer(self._rows, dtype=np.int64)
+        return StoredSamples(self._ids_path, self._kinds_path, np.cumsum(lengths) - lengths, lengths, rows)
 
 
 class StoredSamples(NamedTuple):
-    """All samples: flat ids and kinds, and for each sample its start, its length and its dialogue's number."""
+    """All samples: files of flat ids and kinds, and for each sample its start, length and its dialogue's number.
 
-    input_ids: NDArray[np.int32]
-    kinds: NDArray[np.int8]
+    The files are read and not mapped: what is mapped counts as the process's memory once it is touched.
+    """
+
+    input_ids: Path
+    kinds: Path
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -122,21 +122,36 @@ class StoredSamples(NamedTuple):
         within = np.arange(wanted.sum()) - np.repeat(np.cumsum(wanted) - wanted, wanted)
         return np.repeat(firsts[rows], wanted) + within
 
+    def in_batches(self, samples: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """These samples in groups of about BATCH_TOKENS tokens."""
+        batch = np.cumsum(self.lengths[samples]) // BATCH_TOKENS
+        return np.split(samples, np.flatnonzero(np.diff(batch)) + 1)
+
     def gather(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Ids and kinds of these samples, end to end."""
-        spans = [slice(start, start + self.lengths[s]) for s, start in zip(samples, self.starts[samples], strict=True)]
-        return (
-            np.concatenate([np.zeros(0, dtype=np.int32), *(self.input_ids[span] for span in spans)]),
-            np.concatenate([np.zeros(0, dtype=np.int8), *(self.kinds[span] for span in spans)]),
-        )
+        starts, lengths = self.starts[samples], self.lengths[samples]
+        return _read(self.input_ids, np.int32, starts, lengths), _read(self.kinds, np.int8, starts, lengths)
+
+
+def _read(path: Path, dtype: type[Scalar], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[Scalar]:
+    """The values of so many `lengths` from `starts` on, end to end."""
+    values = np.empty(lengths.sum(), dtype=dtype)
+    ends = np.cumsum(lengths)
+    with open(path, "rb", buffering=0) as file:
+        for start, begin, end in zip(starts.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True):
+            file.seek(start * values.itemsize)
+            place = values[begin:end].data
+            if file.readinto(place) != place.nbytes:
+                raise OSError(f"{path}: is shorter than what was written to it")
+    return values
 
 
 def write_split(
     folder: Path,
     stored: StoredSamples,
-    bins: Sequence[NDArray[np.int64]],
-    ids: Sequence[str],
-    sources: Sequence[str],
+    bins: Iterable[NDArray[np.int64]],
+    ids: ByNumber,
+    sources: ByNumber,
     train_on: Sequence[str],
     fingerprint: str,
 ) -> None:
@@ -165,7 +180,7 @@ def write_index(folder: Path, splits: Iterable[str]) -> None:
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}), encoding="utf-8")
 
 
-def _batches(bins: Sequence[NDArray[np.int64]], lengths: NDArray[np.int64]) -> Iterator[list[NDArray[np.int64]]]:
+def _batches(bins: Iterable[NDArray[np.int64]], lengths: NDArray[np.int64]) -> Iterator[list[NDArray[np.int64]]]:
     """Bins in groups of about BATCH_TOKENS tokens."""
     batch: list[NDArray[np.int64]] = []
     tokens = 0
@@ -182,8 +197,8 @@ def _batches(bins: Sequence[NDArray[np.int64]], lengths: NDArray[np.int64]) -> I
 def _record_batch(
     bins: list[NDArray[np.int64]],
     stored: StoredSamples,
-    ids: Sequence[str],
-    sources: Sequence[str],
+    ids: ByNumber,
+    sources: ByNumber,
     train_on: Sequence[str],
     schema: pa.Schema,
 ) -> pa.RecordBatch:

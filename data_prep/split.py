@@ -13,14 +13,14 @@ error says what to set instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from data_prep.compact import Numbers
 from data_prep.dialogue import Dialogue, function_of
 
 GroupBy = Literal["auto", "tools", "content", "id"]
@@ -35,32 +35,43 @@ class SplitError(ValueError):
 
 
 class Grouper:
-    """Collects the group keys of rows, one `add` per row, and joins rows that share a key."""
+    """Collects the group keys of rows, one `add` per row, and joins rows that share a key.
+
+    A union-find over keys: each points to an earlier one of its group or, the group's first, to itself. About 40 bytes
+    a key and 8 a row, however many keys a row has.
+    """
 
     def __init__(self, group_by: GroupBy):
         self.group_by = group_by
-        self._key_numbers: dict[str, int] = {}
-        self._rows: list[int] = []
-        self._keys: list[int] = []
-        self._count = 0
+        self._keys = Numbers()
+        self._earlier = array("q")  # by the key's number
+        self._key_of_row = array("q")
 
     def add(self, dialogue: Dialogue, content_hash: str) -> None:
         """Take in the next row."""
-        for key in group_keys(dialogue, content_hash, self.group_by):
-            self._rows.append(self._count)
-            self._keys.append(self._key_numbers.setdefault(key, len(self._key_numbers)))
-        self._count += 1
+        firsts = [self._first_of(key) for key in group_keys(dialogue, content_hash, self.group_by)]
+        for first in firsts:
+            self._earlier[first] = min(firsts)
+        self._key_of_row.append(min(firsts))
+
+    def _first_of(self, text: str) -> int:
+        """The first key of the key's group."""
+        key = self._keys.add(text)
+        if key == len(self._earlier):
+            self._earlier.append(key)
+        while (earlier := self._earlier[key]) != key:
+            self._earlier[key] = self._earlier[earlier]  # a shorter way for whoever comes next
+            key = earlier
+        return key
 
     def groups(self) -> NDArray[np.int64]:
         """The group number of every row, numbered by first appearance."""
-        if not self._count:
-            return np.zeros(0, dtype=np.int64)
-        size = self._count + len(self._key_numbers)
-        columns = np.array(self._keys, dtype=np.int64) + self._count
-        links = coo_matrix((np.ones(columns.size, dtype=np.int8), (self._rows, columns)), shape=(size, size))
-        _, label = connected_components(links, directed=False)
-        _, first, group = np.unique(label[: self._count], return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[group].astype(np.int64)
+        earlier = np.array(self._earlier, dtype=np.int64)
+        while (earlier != earlier[earlier]).any():
+            earlier = earlier[earlier]
+        # A group's first key came with its first row, so groups stand in the order of their rows.
+        number = np.cumsum(earlier == np.arange(earlier.size)) - 1
+        return number[earlier[np.array(self._key_of_row, dtype=np.int64)]]
 
 
 def group_keys(dialogue: Dialogue, content_hash: str, group_by: GroupBy) -> list[str]:
@@ -75,7 +86,7 @@ def group_keys(dialogue: Dialogue, content_hash: str, group_by: GroupBy) -> list
 
 def split_held_out(
     groups: NDArray[np.int64],
-    part_of_row: NDArray[np.int64],
+    part_of_row: NDArray[np.integer],
     part_names: Sequence[str],
     share: float,
     group_by: GroupBy,
@@ -94,37 +105,44 @@ def split_held_out(
         wanted[largest] = 1
     if sizes[largest] < 2:
         raise SplitError(_impossible(part_names[largest], groups[part_of_row == largest], 1, share, group_by))
-    members = _members(groups, part_of_row, parts)
-    order = np.random.default_rng([seed, 1]).permutation(len(members)).tolist()
+    members = Members(groups, part_of_row, parts)
+    order = np.random.default_rng([seed, 1]).permutation(len(members))
     taken = _take_fitting(order, members, wanted.tolist())
-    held = np.bincount(part_of_row, weights=np.isin(groups, taken), minlength=parts).astype(np.int64)
+    held = np.bincount(part_of_row[taken[groups]], minlength=parts)
     for part in np.flatnonzero((wanted > 0) & (held == 0)).tolist():
-        extra = _smallest_of(part, order, members, set(taken), (OVERSHOOT * wanted - held).tolist(), sizes - held)
+        extra = _smallest_of(part, order[~taken[order]], members, (OVERSHOOT * wanted - held).tolist(), sizes - held)
         if extra is None:
             raise SplitError(_impossible(part_names[part], groups[part_of_row == part], wanted[part], share, group_by))
-        taken.append(extra)
-        for other, count in members[extra].items():
+        taken[extra] = True
+        for other, count in members[extra]:
             held[other] += count
-    return np.isin(groups, taken)
+    return taken[groups]
 
 
-def _members(groups: NDArray[np.int64], part_of_row: NDArray[np.int64], parts: int) -> list[dict[int, int]]:
-    """Rows per part of every group."""
-    members: list[dict[int, int]] = [{} for _ in range(int(groups.max(initial=-1)) + 1)]
-    pairs, counts = np.unique(groups * parts + part_of_row, return_counts=True)
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        members[pair // parts][pair % parts] = count
-    return members
+class Members:
+    """Rows per part of every group: `members[group]` gives (part, rows) pairs."""
+
+    def __init__(self, groups: NDArray[np.int64], part_of_row: NDArray[np.integer], parts: int):
+        pairs, self._counts = np.unique(groups * parts + part_of_row, return_counts=True)
+        self._parts = pairs % parts
+        self._begins = np.searchsorted(pairs // parts, np.arange(int(groups.max(initial=-1)) + 2))
+
+    def __len__(self) -> int:
+        return self._begins.size - 1
+
+    def __getitem__(self, group: int) -> Iterator[tuple[int, int]]:
+        own = slice(self._begins[group], self._begins[group + 1])
+        return zip(self._parts[own].tolist(), self._counts[own].tolist(), strict=True)
 
 
-def _take_fitting(order: list[int], members: list[dict[int, int]], wanted: list[int]) -> list[int]:
-    """Groups in the drawn order, each that overshoots no part's wanted rows."""
+def _take_fitting(order: NDArray[np.int64], members: Members, wanted: list[int]) -> NDArray[np.bool_]:
+    """Which groups are taken: in the drawn order, each that overshoots no part's wanted rows."""
     left = list(wanted)
-    taken = []
+    taken = np.zeros(len(members), dtype=bool)
     for group in order:
-        if all(left[part] >= count for part, count in members[group].items()):
-            taken.append(group)
-            for part, count in members[group].items():
+        if all(left[part] >= count for part, count in members[group]):
+            taken[group] = True
+            for part, count in members[group]:
                 left[part] -= count
             if not any(left):
                 break
@@ -133,21 +151,19 @@ def _take_fitting(order: list[int], members: list[dict[int, int]], wanted: list[
 
 def _smallest_of(
     part: int,
-    order: list[int],
-    members: list[dict[int, int]],
-    taken: set[int],
+    order: NDArray[np.int64],
+    members: Members,
     room: list[int],
     rows_in_training: NDArray[np.int64],
 ) -> int | None:
     """The group with the fewest rows of `part` that stays within `room` and leaves every part rows to train on."""
-    fitting = [
-        group
-        for group in order
-        if part in members[group]
-        and group not in taken
-        and all(room[p] >= count and rows_in_training[p] > count for p, count in members[group].items())
-    ]
-    return min(fitting, key=lambda group: members[group][part], default=None)
+    smallest, fewest = None, room[part] + 1
+    for group in order:
+        rows = dict(members[group])
+        fits = all(room[p] >= count and rows_in_training[p] > count for p, count in rows.items())
+        if fits and rows.get(part, fewest) < fewest:
+            smallest, fewest = int(group), rows[part]
+    return smallest
 
 
 def _impossible(name: str, groups: NDArray[np.int64], wanted: int, share: float, group_by: GroupBy) -> str:

@@ -71,12 +71,11 @@ def _dialogues(row: Mapping[str, Any]) -> list[dict[str, Tensor]]:
 
 
 def _runs(dialogues: Sequence[Mapping[str, Tensor]]) -> list[Run]:
-    return runs(
-        [
-            beginning_of(dialogue["input_ids"].numpy().astype(np.int32), dialogue["kinds"].numpy().astype(np.int8))
-            for dialogue in dialogues
-        ]
+    beginnings = (
+        beginning_of(dialogue["input_ids"].numpy().astype(np.int32), dialogue["kinds"].numpy().astype(np.int8))
+        for dialogue in dialogues
     )
+    return list(runs(beginnings))
 
 
 def _pieces(run: Run, dialogues: Sequence[Mapping[str, Tensor]]) -> list[Piece]:

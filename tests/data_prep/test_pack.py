@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.pack import PackError, efficiency, pack
+from data_prep.pack import Bins, PackError, efficiency, one_by_one, pack
 
 
 @st.composite
@@ -88,8 +88,14 @@ def test_a_row_longer_than_the_capacity_is_an_error_not_a_cut():
 
 
 def test_an_empty_set_packs_into_no_bins():
-    assert pack(np.array([], dtype=np.int64), 8) == []
+    assert list(pack(np.array([], dtype=np.int64), 8)) == []
     assert efficiency(np.array([], dtype=np.int64), 0, 8) == 0.0
+
+
+def test_bins_taken_in_another_order_hold_what_they_held():
+    bins = Bins(np.array([4, 2, 0, 1, 3]), np.array([0, 2, 2, 5]))
+    assert [rows.tolist() for rows in bins.take(np.array([2, 0, 1, 2]))] == [[0, 1, 3], [4, 2], [], [0, 1, 3]]
+    assert [rows.tolist() for rows in one_by_one(np.array([7, 5]))] == [[7], [5]] and bins[-1].tolist() == [0, 1, 3]
 
 
 def test_two_hundred_thousand_rows_pack_in_seconds_and_nearly_without_waste():

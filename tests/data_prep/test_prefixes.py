@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.pack import pack
-from data_prep.prefixes import MIN_SHARED, beginning_of, in_rows, runs
+from data_prep.prefixes import MIN_SHARED, beginning_of, in_order, in_rows, runs
 from training.collate import collate
 
 CAPACITY = 400
@@ -67,12 +67,18 @@ def test_each_dialogue_is_read_back_from_its_prefix_and_branch(made):
     assert trained == [int(i) for ids, kinds in made for at, (i, k) in enumerate(zip(ids, kinds, strict=True)) if k]
 
 
+@given(samples())
+def test_samples_that_begin_alike_stand_in_the_order_of_their_ids(made):
+    beginnings = [beginning_of(*sample) for sample in made]
+    assert in_order(beginnings).tolist() == sorted(range(len(made)), key=lambda number: beginnings[number].tolist())
+
+
 def test_dialogues_of_one_tool_list_become_one_run():
     head = np.arange(1, 101, dtype=np.int32)
     made = [np.concatenate([head, np.full(20, 200 + n, dtype=np.int32)]) for n in range(3)]
     kinds = np.repeat(np.array([0, 3], dtype=np.int8), [110, 10])
     found = runs([beginning_of(ids, kinds) for ids in made])
-    assert [(run.prefix, run.members) for run in found] == [(100, [0, 1, 2])]
+    assert [(run.prefix, list(run.members)) for run in found] == [(100, [0, 1, 2])]
     assert MIN_SHARED < 100
 
 
