@@ -6,11 +6,12 @@ python -m eval list
 from __future__ import annotations
 
 from eval.protocol import Task
-from eval.tasks import function_calls, gsm8k, mathchat_error_correction, mathchat_follow_up
+from eval.tasks import function_calls, gsm8k, mathchat_error_correction, mathchat_follow_up, program
 
 TASKS: dict[str, Task] = {
     "function_calls": function_calls.TASK,
     "calls": function_calls.CALLS_TASK,
+    "program": program.TASK,
     "gsm8k": gsm8k.TASK,
     "mathchat_follow_up": mathchat_follow_up.TASK,
     "mathchat_error_correction": mathchat_error_correction.TASK,
