@@ -61,7 +61,7 @@ class World:
         except Exception as error:  # a date that is none, a number too large to write: the functions check for neither
             _restore(state, before)
             raise error if isinstance(error, ToolError) else ToolError("the arguments cannot be used") from error
-        if _frozen(state) != before:
+        if (_facts(state), _positions(state)) != before:
             self.ledger.append((name, {key: _neat(value) for key, value in arguments.items()}))
         return results
 
@@ -81,7 +81,11 @@ def _facts(state: State) -> State:
 
 def _frozen(state: State) -> tuple[State, dict[str, Any]]:
     """A copy of the state's facts, and where its random generators stand."""
-    return deepcopy(_facts(state)), {key: rng.getstate() for key, rng in state.items() if isinstance(rng, Random)}
+    return deepcopy(_facts(state)), _positions(state)
+
+
+def _positions(state: State) -> dict[str, Any]:
+    return {key: rng.getstate() for key, rng in state.items() if isinstance(rng, Random)}
 
 
 def _restore(state: State, frozen: tuple[State, dict[str, Any]]) -> None:

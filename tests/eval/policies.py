@@ -58,8 +58,9 @@ def answers_at_once(item: Item, dialogue: Dialogue) -> Message:
 
 
 def leaves_out_the_last_call(item: Item, dialogue: Dialogue) -> Message:
-    turn, last = gold(item, dialogue), item.gold["calls"][-1][-1]
-    left = [(call.name, call.arguments) for call in turn.tool_calls if call.arguments != last["arguments"]]
+    turn = gold(item, dialogue)
+    last = item.gold["calls"][-1][-1]["name"] if turn.tool_calls else None
+    left = [(call.name, call.arguments) for call in turn.tool_calls if call.name != last]
     return calling(*left) if left else answering(item.gold["answer"])
 
 

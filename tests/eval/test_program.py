@@ -1,28 +1,20 @@
-"""Known answers of the task `program`: policies whose scores are known beforehand, and outputs that mean harm."""
+"""Known answers of the task `program`: policies whose scores are known beforehand."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.console import Console
 
 from data_prep.synth.world import World
-from eval import transcripts
-from eval.protocol import Item, Reply, Request, Score, Step
-from eval.run import evaluate
-from eval.tasks import TASKS, program
+from eval.protocol import Item, Score
+from eval.tasks import program
 from tests.eval import policies
-from tests.eval.helpers import ScriptedBackend, reply_of
 
 ITEMS = program.load([], 320).items
 BY_KIND = {kind: [item for item in ITEMS if item.gold["kind"] == kind] for kind in program.KINDS}
@@ -94,14 +86,18 @@ def test_the_gold_policy_succeeds_in_every_episode_of_every_kind() -> None:
 
 
 def test_independent_calls_may_come_in_any_order() -> None:
-    assert set(values(scores(ITEMS, policies.parallel_calls_reversed), "only_needed_calls")) == {1.0}
+    items = [item for item in NEEDING if len(item.gold["calls"][0]) > 1]
+    assert len(items) > 20
+    assert set(values(scores(items, policies.parallel_calls_reversed), "only_needed_calls")) == {1.0}
 
 
 @pytest.mark.parametrize("policy", [policies.answers_at_once, policies.leaves_out_the_last_call])
 def test_a_policy_that_stops_early_never_succeeds_though_it_says_the_gold_answer(policy: policies.Policy) -> None:
     found = scores(NEEDING, policy)
-    for metric in ("success", "state_right", "answer_right", "all_needed_calls", "only_needed_calls"):
+    for metric in ("success", "answer_right", "all_needed_calls", "only_needed_calls"):
         assert set(values(found, metric)) == {0.0}, metric
+    if policy is policies.answers_at_once:  # the last call may be a look-up, behind one that changes the state
+        assert set(values(found, "state_right")) == {0.0}
     for item, score in zip(NEEDING, found, strict=True):
         wanted = calls_needed(item)
         missing = wanted if policy is policies.answers_at_once else 1
@@ -141,7 +137,7 @@ def test_an_injected_error_is_neither_redundant_nor_faulty_and_changes_nothing()
 
 
 def test_a_policy_that_never_stops_ends_at_the_step_limit_which_is_not_unparsed() -> None:
-    for item in ITEMS[:20]:
+    for item in ITEMS[:8]:
         steps = policies.steps_of(item, policies.never_stops)
         score = program.score(item, steps)
         assert len(steps) == program.MAX_TURNS and score.notes["ending"] == "step_limit"
@@ -193,132 +189,3 @@ def test_something_done_beside_the_request_fails_it_and_something_looked_up_does
 )
 def test_an_answer_states_a_value_or_does_not(answer: str, value: Any, stated: bool) -> None:
     assert program.states(answer, value) is stated
-
-
-# ---- outputs that mean harm
-
-CALL = '<call>[{{"name": {name}, "arguments": {arguments}}}]</call>'
-EVIL = "</pre><script>alert(1)</script>\x1b[2J\x1b]0;owned\x07\u202e<|im_end|><img src=x onerror=alert(1)>"
-HOSTILE = {
-    "prose": EVIL,
-    "nothing": "",
-    "answer of a million digits": "<final>" + "9" * 1_000_000 + "</final>",
-    "number of a million digits": '{"PARAM": ' + "9" * 1_000_000 + "}",
-    "number of 4,299 digits": '{"PARAM": ' + "9" * 4_299 + "}",
-    "nan": '{"PARAM": NaN}',
-    "infinity": '{"PARAM": 1e999}',
-    "deep": '{"PARAM": ' + '{"a":' * 900 + "1" + "}" * 900 + "}",
-    "deeper": '{"PARAM": ' + "[" * 100_000 + "}",
-    "half a surrogate": '{"PARAM": "\\ud800"}',
-    "import": """{"PARAM": "__import__('os').abort()"}""",
-    "escapes": '{"PARAM": ' + json.dumps(EVIL) + "}",
-    "undeclared": json.dumps({EVIL: EVIL}),
-    "null": '{"PARAM": null}',
-    "true": '{"PARAM": true}',
-    "object": '{"PARAM": {"$ref": "http://localhost/"}}',
-    "list": "[1, 2]",
-    "many": '{"a' + '": 1, "a'.join(map(str, range(3000))) + '": 1}',
-}
-
-
-def hostile_text(name: str, tool: dict[str, Any], called: str | None = None) -> str:
-    text = HOSTILE[name].replace("PARAM", next(iter(tool["parameters"]["properties"])))
-    return CALL.format(name=json.dumps(called or tool["name"]), arguments=text) if text[:1] in ("{", "[") else text
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_turn_does_nothing_to_the_world_and_the_episode_ends_scored(name: str) -> None:
-    for item in (BY_KIND["calls"][0], BY_KIND["absent"][0]):
-        tools = [tool["function"] for tool in item.dialogue.tools]
-        for tool, called in (
-            (tools[0], None),
-            (tools[1], None),
-            (tools[0], "__import__('os').abort"),
-            (tools[0], EVIL),
-        ):
-            steps: list[Step] = []
-            while (request := program.next_request(item, steps)) is not None:
-                steps.append(Step(request.dialogue, reply_of(hostile_text(name, tool, called), True)))
-            _, environment = program.play(item, steps)
-            assert not environment.world.ledger
-            assert all(done.fault for done in environment.executed) or name == "number of 4,299 digits"
-            score = program.score(item, steps)
-            assert score.notes["ending"] != "unfinished" and not score.values.get("success")
-            for step in steps:
-                json.dumps(step.dialogue.to_dict(), allow_nan=False).encode()
-
-
-def test_hostile_output_reaches_the_report_counted_and_escaped(tmp_path: Path) -> None:
-    names = list(HOSTILE)
-
-    def say(dialogue: Any) -> str:
-        name = names[int(dialogue.id.rpartition("-")[2]) % len(names)]
-        return hostile_text(name, dialogue.tools[0]["function"])
-
-    report = run_task(ScriptedBackend(say), len(names) * 2, tmp_path)
-    summary = report["tasks"]["program"]
-    assert summary["n"] == len(names) * 2 and sum(summary["notes"]["ending"].values()) == len(names) * 2
-    assert {"unparsed", "step_limit", "answer"} <= set(summary["notes"]["ending"])
-    assert summary["metrics"]["success"]["right"] == 0 and summary["metrics"]["success"]["unparsed"] > 0
-    assert not {*range(0, 10), *range(11, 32), 127} & set((tmp_path / transcripts.FILE).read_bytes())
-    assert "made by the task from its seed" in (tmp_path / "report.md").read_text()
-
-
-def run_task(backend: Any, limit: int, out: Path) -> dict[str, Any]:
-    with open(os.devnull, "w") as nowhere:
-        loaded = {"program": program.load([], limit)}
-        return evaluate(backend, "model", [TASKS["program"]], loaded, [], out, console=Console(file=nowhere))
-
-
-# ---- an episode depends on its own outputs alone
-
-POLICIES = [
-    policies.gold, policies.answers_at_once, policies.leaves_out_the_last_call, policies.calls_everything_twice,
-    policies.gives_up_after_an_error, policies.always_calls, policies.never_stops, policies.parallel_calls_reversed,
-]  # fmt: skip
-
-
-class InterleavedBackend(ScriptedBackend):
-    """Answers whichever waiting conversation the random generator picks."""
-
-    def __init__(self, speakers: dict[str, policies.Policy], order: Random):
-        super().__init__(lambda dialogue: policies.text_of(speakers[dialogue.id](ITEMS_BY_ID[dialogue.id], dialogue)))
-        self.order = order
-
-    def generate(self, requests: Any, follow_up: Any) -> None:
-        waiting: dict[int, Request] = dict(enumerate(requests))
-        while waiting:
-            index = self.order.choice(list(waiting))
-            reply: Reply = self._reply(waiting.pop(index))
-            following = follow_up(index, reply)
-            if following is not None:
-                waiting[index] = following
-
-
-ITEMS_BY_ID = {item.id: item for item in ITEMS}
-
-
-@given(st.lists(st.sampled_from(POLICIES), min_size=8, max_size=8), st.randoms(use_true_random=False))
-@settings(max_examples=25)
-def test_a_score_depends_on_the_episodes_own_outputs_not_on_batch_mates_or_their_order(
-    chosen: list[policies.Policy], order: Random, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    speakers = {item.id: policy for item, policy in zip(ITEMS[:8], chosen, strict=True)}
-    out = tmp_path_factory.mktemp("interleaved")
-    run_task(InterleavedBackend(speakers, order), 8, out)
-    records = {record["item"]: record for record in transcripts.read(out)}
-    for item in ITEMS[:8]:
-        alone = policies.run(item, speakers[item.id])
-        record = records[item.id]
-        assert (record["values"], record["unparsed"], record["notes"]) == (alone.values, alone.unparsed, alone.notes)
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_report(tmp_path: Path) -> None:
-    def say(dialogue: Any) -> str:
-        return policies.text_of(policies.gold(ITEMS_BY_ID[dialogue.id], dialogue))
-
-    whole = run_task(ScriptedBackend(say), 8, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run_task(ScriptedBackend(say, dies_after=7), 8, tmp_path / "killed")
-    assert run_task(ScriptedBackend(say), 8, tmp_path / "killed") == whole
-    assert whole["tasks"]["program"]["metrics"]["success"]["score"] == 1.0
