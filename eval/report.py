@@ -128,7 +128,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         lines += _second_opinion(task.get("second_opinion"))
         data = ", ".join(f"{one_line(path)} sha256 {digest[:16]}" for path, digest in task["data"].items())
         lines += [
-            f"- data: {data}",
+            f"- data: {data or 'made by the task from its seed'}",
             f"- prompts: {task['prompts_hash'][:16]}, at most {task['max_new_tokens']} new tokens",
         ]
         lines.append("")

@@ -13,11 +13,13 @@ from eval.tasks import (
     mathchat_error_correction,
     mathchat_follow_up,
     mathchat_problem_generation,
+    program,
 )
 
 TASKS: dict[str, Task] = {
     "function_calls": function_calls.TASK,
     "calls": function_calls.CALLS_TASK,
+    "program": program.TASK,
     "gsm8k": gsm8k.TASK,
     "mathchat_follow_up": mathchat_follow_up.TASK,
     "mathchat_error_correction": mathchat_error_correction.TASK,
