@@ -142,7 +142,7 @@ def score(item: Item, steps: Sequence[Step]) -> Score:
     if kind == "error":
         notes["injected_error"] = _after_error(environment.executed)
         values["recovered"] = float(notes["injected_error"] == "recovered")
-    unread = [name for name, value in values.items() if episode.reason and not value and name != "redundant_calls"]
+    unread = [name for name, value in values.items() if episode.reason and not value]
     return Score(values, dict.fromkeys(unread, episode.reason or ""), notes)
 
 
@@ -172,7 +172,7 @@ def _values(
         "progress": 1 - missing / wanted,
         "all_needed_calls": float(not missing),
         "only_needed_calls": float(not missing and not redundant and not faults),
-        "redundant_calls": redundant / len(made) if made else 0.0,
+        "useful_calls": (wanted - missing) / len(made) if made else 0.0,
         "valid_calls": len(made) / (len(made) + len(faults)) if made else 0.0,
     }
     if gold.outcome["done"]:
@@ -215,7 +215,7 @@ TASK = Task(
         "progress": "needs calls: share of the needed calls made; the others are missing",
         "all_needed_calls": "needs calls: none is missing",
         "only_needed_calls": "needs calls: none is missing, redundant or faulty, errors injected apart",
-        "redundant_calls": "needs calls: share of executed calls that repeat one or are not needed; lower is better",
+        "useful_calls": "needs calls: share of executed calls that are needed, each once; the others are redundant",
         "valid_calls": "needs calls: share of the calls that could be executed, 0 if none was; injected errors apart",
         "recovered": "a tool fails once: it was called again and that call executed; 0 where it was never called",
         "abstained": "no listed tool is of use: an answer without any call",

@@ -79,7 +79,7 @@ def test_where_no_tool_fits_the_domains_of_the_request_are_not_listed() -> None:
 def test_the_gold_policy_succeeds_in_every_episode_of_every_kind() -> None:
     found = scores(ITEMS, policies.gold)
     for metric in program.TASK.metrics:
-        assert set(values(found, metric)) == {0.0 if metric == "redundant_calls" else 1.0}, metric
+        assert set(values(found, metric)) == {1.0}, metric
     assert len(values(found, "success")) == 240 and len(values(found, "abstained")) == 80
     assert len(values(found, "recovered")) == 80
     assert not any(score.unparsed for score in found)
@@ -108,7 +108,7 @@ def test_a_policy_that_stops_early_never_succeeds_though_it_says_the_gold_answer
 def test_a_policy_that_repeats_each_call_has_as_many_redundant_calls_as_needed_ones() -> None:
     for item, score in zip(BY_KIND["calls"], scores(BY_KIND["calls"], policies.calls_everything_twice), strict=True):
         wanted = calls_needed(item)
-        assert score.notes["redundant_calls"] == str(wanted) and score.values["redundant_calls"] == 0.5
+        assert score.notes["redundant_calls"] == str(wanted) and score.values["useful_calls"] == 0.5
         assert (score.values["progress"], score.values["only_needed_calls"]) == (1.0, 0.0)
         acting = bool(program.needed(item.gold).outcome["done"])
         assert score.values["success"] == float(not acting)  # booking twice is wrong, looking up twice is not
