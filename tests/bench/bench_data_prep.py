@@ -18,7 +18,7 @@ from trl.data_utils import pack_dataset
 
 from data_prep.checks import check_dialogue, count_chars
 from data_prep.contamination import Contamination
-from data_prep.dialogue import Dialogue, content_hash
+from data_prep.dialogue import Dialogue, DialogueError, content_hash
 from data_prep.duplicates import Deduplicate, Duplicates
 from data_prep.pack import pack
 from data_prep.readers import RawRow, read_rows
@@ -50,9 +50,12 @@ def deduplicate(mode: Deduplicate, dialogues: list[Dialogue]) -> None:
         duplicates.find_or_add(dialogue, content_hash(dialogue))
 
 
-def checked(source: str, row: RawRow) -> Dialogue:
-    dialogue = SOURCES[source].to_dialogue(row.value, f"{row.file}-{row.row}")
-    check_dialogue(dialogue)
+def checked(source: str, row: RawRow) -> Dialogue | None:
+    try:
+        dialogue = SOURCES[source].to_dialogue(row.value, f"{row.file}-{row.row}")
+        check_dialogue(dialogue)
+    except DialogueError:
+        return None
     return dialogue
 
 
@@ -60,7 +63,7 @@ def checked(source: str, row: RawRow) -> Dialogue:
 def test_each_part_of_a_build_on_real_rows(what: str, real_data_dir: Path) -> None:
     files = [(source, str(real_data_dir / name)) for source, name in FILES[what]]
     raw = [(source, row) for source, file in files for row in read_rows(file)]
-    dialogues = [checked(source, row) for source, row in raw]
+    dialogues = [good for source, row in raw if (good := checked(source, row))]
     evaluation = [str(file) for name in EVALUATION for file in sorted(real_data_dir.glob(name))]
     contamination = Contamination(evaluation)
     lengths = np.minimum([count_chars(one) // CHARS_A_TOKEN + 1 for one in dialogues], CAPACITY)
@@ -68,9 +71,9 @@ def test_each_part_of_a_build_on_real_rows(what: str, real_data_dir: Path) -> No
     parts = {
         "reading": (len(raw), seconds(lambda: [list(read_rows(file)) for _, file in files])),
         "checking": (len(raw), seconds(lambda: [checked(*one) for one in raw])),
-        "deduplication, exact": (len(raw), seconds(lambda: deduplicate("exact", dialogues))),
-        "deduplication, near": (len(raw), seconds(lambda: deduplicate("near", dialogues))),
-        "decontamination": (len(raw), seconds(lambda: [contamination.find(one) for one in dialogues])),
+        "deduplication, exact": (len(dialogues), seconds(lambda: deduplicate("exact", dialogues))),
+        "deduplication, near": (len(dialogues), seconds(lambda: deduplicate("near", dialogues))),
+        "decontamination": (len(dialogues), seconds(lambda: [contamination.find(one) for one in dialogues])),
         "packing": (million.size, seconds(lambda: pack(million, CAPACITY))),
     }
     items = sum(contamination.items.values())

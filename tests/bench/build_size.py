@@ -2,7 +2,8 @@
 the recipe; prints the seconds, those of its parts, and its own peak memory, in bytes, as JSON.
 
 Importing torch and transformers takes most of a small build's memory. So a build of a few rows comes first, and the
-peak counts from what is resident after it, the high-water mark being set back then.
+peak counts from what is resident after it, the high-water mark being set back then. Buffers of a fixed size (a million
+tokens being written, half a million remembered) are made smaller, so that the smaller build fills them too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import yaml
 
 from data_prep import build as module
+from data_prep import samples, tokens
 from data_prep.duplicates import Duplicates
 from data_prep.encode_rows import Encoding
 from tests.data_prep.byte_encoder import byte_encoder, recipe_of
@@ -85,6 +87,7 @@ def main(rows: int, words: int, fields: dict[str, Any]) -> None:
     module.write_split = timed("writing", module.write_split)
     Duplicates.find_or_add = timed("of it deduplication", Duplicates.find_or_add)  # type: ignore[method-assign]
     Encoding.run = timed("encoding", Encoding.run)  # type: ignore[method-assign]
+    tokens.CACHED_TOKENS, samples.BATCH_TOKENS = 20_000, 50_000
     with tempfile.TemporaryDirectory() as folder:
         made(Path(folder), WARM_UP_ROWS, words, fields)
         SPENT.clear()
