@@ -105,8 +105,11 @@ def _format(report: dict[str, Any]) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One text for each of HEADINGS."""
+    """One text for each of HEADINGS; gained are the items that became better."""
     paired = row.paired
+    better, worse = paired.gained, paired.lost
+    if reports.lower_is_better(row.about):
+        better, worse = worse, better
     return (
         row.task,
         row.metric,
@@ -117,8 +120,8 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{100 * paired.low:+.1f} to {100 * paired.high:+.1f}",
         _p(paired.p_bootstrap),
         "" if paired.p_mcnemar is None else _p(paired.p_mcnemar),
-        f"{paired.gained:,}",
-        f"{paired.lost:,}",
+        f"{better:,}",
+        f"{worse:,}",
         reports.change(paired.detectable),
     )
 

@@ -128,15 +128,8 @@ def gold_parts(gold: dict[str, Any]) -> Parts:
 
 
 def visible(text: str) -> str:
-    """Text that shows what it holds: ESC as ␛, a right-to-left mark as ⟨U+202E⟩, half a surrogate pair as ⟨U+D800⟩."""
-    return HIDDEN.sub(_picture, text)
-
-
-def _picture(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    if code < 32:
-        return chr(0x2400 + code)
-    return "\N{SYMBOL FOR DELETE}" if code == 127 else f"⟨U+{code:04X}⟩"
+    """Text that shows what it holds: ESC as ⟨U+001B⟩, a right-to-left override as ⟨U+202E⟩."""
+    return HIDDEN.sub(lambda match: f"⟨U+{ord(match.group()):04X}⟩", text)
 
 
 def fitted(items: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int | None]:
@@ -175,7 +168,7 @@ def _shown(value: Any, cut: int) -> Any:
 
 def natural(text: str) -> list[tuple[int, str]]:
     """Sorting key by which item-9 comes before item-10."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d{1,18})", text)]
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d{1,18})", text)]
 
 
 def as_json(value: Any) -> str:

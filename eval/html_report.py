@@ -16,6 +16,7 @@ from eval.html_page import Mark, page
 from eval.html_parts import fitted, item_of, natural
 
 FILE = "report.html"
+COUNTS_SHOWN = 12  # values of one note; report.json has all
 
 
 def to_html(report: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -67,5 +68,15 @@ def _rows(report: dict[str, Any]) -> list[dict[str, Any]]:
             for metric, row in task["metrics"].items()
         ]
         counts = {"left out": task["left_out"], "finish reasons": task["finish_reasons"], **task["notes"]}
-        tasks.append({"name": name, "task": task, "rows": rows, "counts": {k: v for k, v in counts.items() if v}})
+        tasks.append({"name": name, "task": task, "rows": rows, "counts": _commonest(counts)})
     return tasks
+
+
+def _commonest(counts: dict[str, dict[str, int]]) -> dict[str, str]:
+    lines = {}
+    for name, values in counts.items():
+        listed = [f"{value} {count:,}" for value, count in list(values.items())[:COUNTS_SHOWN]]
+        more = [f"{len(values) - COUNTS_SHOWN:,} more"] if len(values) > COUNTS_SHOWN else []
+        if listed:
+            lines[name] = ", ".join(listed + more)
+    return lines

@@ -157,13 +157,15 @@ def standard_error(values: Sequence[float] | NDArray[np.float64], clusters: Sequ
 def effective_n(values: Sequence[float] | NDArray[np.float64], clusters: Sequence[str]) -> float:
     """How many independent items tell as much: n over Kish's design effect (1965, Survey Sampling, 5.4), at most n.
 
-    Where nothing varies the effect is unknown: the number of clusters.
+    The effect is the variance of the mean with clusters over that without; where nothing varies, n is the clusters.
     """
-    n = len(values)
-    alone, together = standard_error(values, [str(k) for k in range(n)]), standard_error(values, clusters)
-    if not alone or together is None:
-        return float(len(set(clusters)))
-    return n / max(1.0, (together / alone) ** 2)
+    numbers = np.asarray(values, float)
+    deviations = numbers - numbers.mean()
+    sums, _ = _by_cluster(deviations, clusters)
+    alone, together = float(np.sum(deviations**2)), float(np.sum(sums**2))
+    if alone == 0 or len(sums) == 1:
+        return float(len(sums))
+    return len(numbers) / max(1.0, together / alone)
 
 
 def _without_spread(delta: float, clusters: int) -> tuple[float, float]:

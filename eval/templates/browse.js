@@ -94,7 +94,6 @@ function virtualList(box, draw, choose) {
       node.addEventListener("click", () => select(index));
       nodes.push(node);
     }
-    inner.style.height = `${rows.length * ROW_HEIGHT}px`;
     inner.replaceChildren(...nodes);
   };
   const select = (index) => {
@@ -116,6 +115,7 @@ function virtualList(box, draw, choose) {
   return {
     show(items, item) {
       rows = items;
+      inner.style.height = `${rows.length * ROW_HEIGHT}px`; // before scrolling: nothing scrolls past the end
       box.scrollTop = 0;
       select(Math.max(0, rows.indexOf(item)));
     },
@@ -123,10 +123,10 @@ function virtualList(box, draw, choose) {
   };
 }
 
-// filters: names, the first of which lets everything through. statusOf(item, metric) -> name or null where the metric
-// does not apply; passes(status, filter); draw(item, status) -> the row's text; detail(item, task) -> nodes;
-// texts(item) -> what the search looks at.
-function browse({ filters, statusOf, passes, snippet, detail, texts }) {
+// filters: names, the first of which lets everything through. statusOf(item, metric) -> one of the others, null where the
+// metric does not apply; snippet(item) -> the row's text; detail(item, task) -> nodes; texts(item) -> what is searched.
+function browse({ filters, statusOf, snippet, detail, texts }) {
+  const passes = (status, filter) => filter === filters[0] || status === filter;
   const state = { task: "", metric: "", filter: filters[0], q: "", item: "" };
   const taskNamed = (name) => DATA.tasks.find((task) => task.name === name) || DATA.tasks[0];
   const metricOf = (task) => task.metrics.find((metric) => metric.name === state.metric) || task.metrics[task.metrics.length - 1];
@@ -180,8 +180,9 @@ function browse({ filters, statusOf, passes, snippet, detail, texts }) {
     $("task").replaceChildren(...DATA.tasks.map((each) => el("option", { selected: each === task ? "" : null }, each.name)));
     $("metric").replaceChildren(...task.metrics.map((each) => el("option", { selected: each === metric ? "" : null }, each.name)));
     $("filters").replaceChildren(
-      ...filters.map((name) => {
+      ...filters.flatMap((name) => {
         const count = counted.filter((item) => passes(statusOf(item, metric), name)).length;
+        if (name === "partly" && count === 0 && name !== state.filter) return []; // most metrics are yes or no
         const button = el("button", { type: "button", "data-filter": name, "aria-pressed": String(name === state.filter) },
           `${name} ${count.toLocaleString("en")}`);
         button.addEventListener("click", () => set({ filter: name }));

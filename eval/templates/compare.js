@@ -20,7 +20,6 @@ browse({
     if (old === null || now === null) return null;
     return now > old ? "gained" : now < old ? "lost" : now === 1 ? "both right" : "both wrong";
   },
-  passes: (status, filter) => filter === "all" || status === filter,
   snippet: (item) => lastSaid(item.after.steps).slice(0, 160),
   texts: (item) => [
     item.id,

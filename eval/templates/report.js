@@ -2,7 +2,6 @@
 browse({
   filters: ["all", "right", "wrong", "unparsed", "partly"],
   statusOf: verdict,
-  passes: (status, filter) => filter === "all" || status === filter,
   snippet: (item) => lastSaid(item.steps).slice(0, 160),
   texts: (item) => [item.id, plainText(item.gold), ...item.steps.flatMap((step) => [step.prompt, plainText(step.parts)])],
   detail: (item, task) => [
