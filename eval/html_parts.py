@@ -35,12 +35,12 @@ Parts = list[tuple[str, str]]
 def item_of(record: dict[str, Any]) -> dict[str, Any]:
     """One line of transcripts.jsonl as the page shows it; a step's prompt without what the steps before it showed."""
     steps = []
-    shown = ""
+    before = said = ""
     for step in record["steps"]:
         prompt = prompt_text(step["prompt"])
         steps.append(
             {
-                "prompt": _news(prompt, shown),
+                "prompt": _news(prompt, before, said),
                 "parts": reply_parts(step["text"], step["message"]),
                 "error": step["error"],
                 "finish": step["finish_reason"],
@@ -48,7 +48,7 @@ def item_of(record: dict[str, Any]) -> dict[str, Any]:
                 "new_tokens": step["new_tokens"],
             }
         )
-        shown = prompt + step["text"]
+        before, said = prompt, step["text"]
     copied = {key: record[key] for key in ("cluster", "values", "unparsed", "notes")}
     return {"id": record["item"], "gold": gold_parts(record["gold"]), "steps": steps} | copied
 
@@ -64,8 +64,12 @@ def prompt_text(prompt: Any) -> str:
     return "".join(paragraphs)
 
 
-def _news(prompt: str, shown: str) -> str:
-    return prompt[len(shown) :] if shown and prompt.startswith(shown) else prompt
+def _news(prompt: str, before: str, said: str) -> str:
+    """What a prompt adds to the one before it and its reply; where the template tells the reply otherwise, that too."""
+    for shown in (before + said, before):
+        if before and prompt.startswith(shown):
+            return prompt[len(shown) :]
+    return prompt
 
 
 def reply_parts(text: str, message: dict[str, Any] | None) -> Parts:

@@ -46,7 +46,7 @@ def task_facts(name: str, task: dict[str, Any]) -> dict[str, Any]:
 
 def summary(report: dict[str, Any]) -> list[str]:
     """Where and how the run was made, in a few words each."""
-    identity, run = report["identity"], report["run"]
+    identity, run, sampling = report["identity"], report["run"], dict(report["sampling"])
     encoder = identity.get("encoder") or identity
     commit = (run.get("git") or {}).get("commit")
     facts = [
@@ -54,7 +54,7 @@ def summary(report: dict[str, Any]) -> list[str]:
         f"tool format {encoder['tool_format']}" if "tool_format" in encoder else "",
         identity.get("dtype", ""),
         run.get("device", ""),
-        f"sampling {report['sampling']}" if report["sampling"].get("do_sample") else "greedy",
+        _listed(sampling) if sampling.pop("do_sample") else "greedy",
         f"commit {commit[:10]}" if commit else "",
     ]
     return [fact for fact in facts if fact]
@@ -70,6 +70,10 @@ def _rows(report: dict[str, Any]) -> list[dict[str, Any]]:
         counts = {"left out": task["left_out"], "finish reasons": task["finish_reasons"], **task["notes"]}
         tasks.append({"name": name, "task": task, "rows": rows, "counts": _commonest(counts)})
     return tasks
+
+
+def _listed(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def _commonest(counts: dict[str, dict[str, int]]) -> dict[str, str]:

@@ -129,7 +129,7 @@ function browse({ filters, statusOf, snippet, detail, texts }) {
   const passes = (status, filter) => filter === filters[0] || status === filter;
   const state = { task: "", metric: "", filter: filters[0], q: "", item: "" };
   const taskNamed = (name) => DATA.tasks.find((task) => task.name === name) || DATA.tasks[0];
-  const metricOf = (task) => task.metrics.find((metric) => metric.name === state.metric) || task.metrics[task.metrics.length - 1];
+  const metricOf = (task) => task.metrics.find((metric) => metric.name === state.metric) || task.metrics[0];
 
   const readHash = () => {
     const given = new URLSearchParams(location.hash.slice(1));

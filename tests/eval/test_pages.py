@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,10 @@ def embedded(page: str) -> Any:
 
 def dom(page: Path, state: str = "") -> str:
     """The page's DOM once its script has run, without the data block and scripts."""
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1366,900", "--dump-dom"]
-    done = subprocess.run([*command, f"file://{page}{state}"], capture_output=True, timeout=120, check=True)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1366,900"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [str(CHROMIUM), *flags, f"--user-data-dir={profile}", "--dump-dom", f"file://{page}{state}"]
+        done = subprocess.run(command, capture_output=True, timeout=120, check=True)
     text = done.stdout.decode("utf-8", "replace")
     return re.sub(r'<script( type="application/json")?( id="data")?>.*?</script>', "", text, flags=re.S)
 
@@ -242,9 +245,12 @@ def test_a_later_prompt_is_shown_without_what_stood_before_it() -> None:
     served = record(2, "right", "wrong")
     messages = [{"role": "user", "content": "Q"}]
     served["steps"][0]["prompt"] = {"messages": messages, "tools": None}
-    served["steps"][1]["prompt"] = {"messages": [*messages, {"role": "user", "content": "again"}], "tools": [{"a": 1}]}
+    served["steps"][1]["prompt"] = {"messages": [*messages, {"role": "user", "content": "again"}]}
     first, second = item_of(served)["steps"]
     assert first["prompt"] == "user: Q\n\n"
+    assert second["prompt"] == "user: again\n\n"
+    served["steps"][1]["prompt"]["tools"] = [{"a": 1}]
+    first, second = item_of(served)["steps"]
     assert second["prompt"] == 'tools: [{"a": 1}]\n\nuser: Q\n\nuser: again\n\n'
 
 
