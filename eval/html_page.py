@@ -20,7 +20,7 @@ from markupsafe import Markup
 from eval.html_parts import as_json, visible
 
 TEMPLATES = Path(__file__).parent / "templates"
-PLOT_WIDTH = 220
+PLOT_WIDTH = 190
 PLOT_MARGIN = 8
 
 
