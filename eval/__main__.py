@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eval import compare as comparison
+from eval import html_compare, html_report
 from eval import report as reports
 from eval.protocol import Backend, EvalError
 from eval.run import evaluate, find_tasks, load_tasks
@@ -108,7 +109,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
     report = evaluate(backend, options.model, tasks, loaded, data_dirs, options.out, options.max_new_tokens)
     for table in reports.to_tables(report):
         console.print(table)
-    console.print(Text(f"{options.out}/{reports.MARKDOWN_FILE}, {reports.JSON_FILE}, transcripts.jsonl"))
+    console.print(
+        Text(f"{options.out}/{html_report.FILE}, {reports.MARKDOWN_FILE}, {reports.JSON_FILE}, transcripts.jsonl")
+    )
 
 
 def make_backend(options: argparse.Namespace) -> Backend:
@@ -151,7 +154,7 @@ def compare(options: argparse.Namespace, console: Console) -> None:
         with open(options.out, "w", encoding="utf-8") as file:
             file.write(comparison.to_markdown(pair))
     elif options.out:
-        comparison.write_html(options.out, options.before, options.after)
+        html_compare.write(options.out, options.before, options.after)
     if options.out:
         console.print(Text(f"wrote {options.out}"))
 

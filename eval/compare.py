@@ -1,13 +1,11 @@
-"""`python -m eval compare BEFORE AFTER [--out FILE.html]`: the same items before and after, with paired tests.
+"""`python -m eval compare BEFORE AFTER`: the same items before and after, with paired tests.
 
 Refuses runs that did not ask the same: other tasks, task versions, data, prompts or token limits.
 """
 
 from __future__ import annotations
 
-import html
 import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rich.table import Table
@@ -19,7 +17,14 @@ from eval.protocol import EvalError
 from eval.stats import Paired, compare
 
 HEADINGS = ("task", "metric", "n", "before %", "after %", "change", "95 % interval", "p (bootstrap)", "p (McNemar)",
-            "gained", "lost")  # fmt: skip
+            "gained", "lost", "detectable")  # fmt: skip
+
+
+NOTE = (
+    "Items are paired by id. Where several turns belong to one dialogue, the bootstrap draws whole dialogues; "
+    "McNemar's exact test takes items as independent. Detectable: the least difference that this many items, and this "
+    "share of them changing, show with 80 % power at alpha 0.05 (Connor 1987)."
+)
 
 
 class Row(NamedTuple):
@@ -101,8 +106,12 @@ def _format(report: dict[str, Any]) -> str:
     return f"tool format {encoder['tool_format']}, template {encoder['template_sha256'][:12]}"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """One text for each of HEADINGS; gained are the items that became better."""
     paired = row.paired
+    better, worse = paired.gained, paired.lost
+    if reports.lower_is_better(row.about):
+        better, worse = worse, better
     return (
         row.task,
         row.metric,
@@ -113,8 +122,9 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{100 * paired.low:+.1f} to {100 * paired.high:+.1f}",
         _p(paired.p_bootstrap),
         "" if paired.p_mcnemar is None else _p(paired.p_mcnemar),
-        f"{paired.gained:,}",
-        f"{paired.lost:,}",
+        f"{better:,}",
+        f"{worse:,}",
+        reports.change(paired.detectable),
     )
 
 
@@ -125,11 +135,11 @@ def _p(value: float) -> str:
 def to_table(comparison: Comparison) -> Table:
     """Before and after, for the terminal."""
     title = f"{reports.one_line(comparison.before)} -> {reports.one_line(comparison.after)}"
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left", caption=Text(NOTE), caption_justify="left")
     for position, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if position < 2 else "right")
     for row in comparison.rows:
-        table.add_row(*map(Text, _cells(row)))
+        table.add_row(*map(Text, cells(row)))
     return table
 
 
@@ -137,71 +147,5 @@ def to_markdown(comparison: Comparison) -> str:
     """Before and after as a Markdown table."""
     lines = [f"{reports.one_line(comparison.before)} -> {reports.one_line(comparison.after)}", ""]
     lines += [f"| {' | '.join(HEADINGS)} |", "|---|---|" + "---:|" * (len(HEADINGS) - 2)]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in comparison.rows]
-    return "\n".join(lines) + "\n"
-
-
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1b1b}
-table{border-collapse:collapse;width:100%}th,td{padding:.35rem .6rem;border-bottom:1px solid #ddd;text-align:right}
-th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}th{border-bottom:2px solid #888}
-.bar{display:inline-block;height:.55rem;background:#b8c4d6;vertical-align:middle}.bar.after{background:#2f6db5}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f6f6;padding:.6rem;border-radius:4px}
-.note{color:#555}
-"""
-
-
-NOTE = (
-    "Items are paired by id. Where several turns belong to one dialogue, the bootstrap draws whole dialogues; "
-    "McNemar's exact test takes items as independent."
-)
-
-
-def to_html(comparison: Comparison, examples: Sequence[tuple[str, str, str]]) -> str:
-    """One self-contained page: the table, a bar per score, and answers side by side; all text escaped, no script.
-
-    examples: (title, text before, text after).
-    """
-    body = [f"<h1>{_e(comparison.before)} &rarr; {_e(comparison.after)}</h1>", "<table><thead><tr>"]
-    body += [f"<th>{_e(heading)}</th>" for heading in (*HEADINGS, "")] + ["</tr></thead><tbody>"]
-    for row in comparison.rows:
-        bars = "".join(
-            f'<div><span class="bar {name}" style="width:{100 * share:.1f}px"></span></div>'
-            for name, share in (("before", row.paired.before), ("after", row.paired.after))
-        )
-        cells = "".join(f"<td>{_e(cell)}</td>" for cell in _cells(row))
-        body.append(f'<tr title="{_e(row.about)}">{cells}<td style="text-align:left">{bars}</td></tr>')
-    body.append("</tbody></table>")
-    body.append(f'<p class="note">{NOTE}</p>')
-    for title, left, right in examples:
-        body.append(f"<h3>{_e(title)}</h3><p>before</p><pre>{_e(left)}</pre><p>after</p><pre>{_e(right)}</pre>")
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    title = f"<title>{_e(comparison.before)} and {_e(comparison.after)}</title>"
-    opening = f"<!doctype html><html lang='en'><head>{head}{title}<style>{STYLE}</style></head>"
-    return f"{opening}<body>{''.join(body)}</body></html>\n"
-
-
-def _e(text: str) -> str:
-    """Escaped for HTML, without the control characters that HTML cannot hold."""
-    return html.escape("".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and ord(c) != 127)), quote=True)
-
-
-def changed_examples(
-    before: str | os.PathLike[str], after: str | os.PathLike[str], most: int = 10
-) -> list[tuple[str, str, str]]:
-    """Items whose scores changed: (title, last turn before, last turn after)."""
-    old = {(row["task"], row["item"]): row for row in transcripts.read(before)}
-    examples = []
-    for row in transcripts.read(after):
-        earlier = old.get((row["task"], row["item"]))
-        if earlier is not None and earlier["values"] != row["values"]:
-            title = f"{row['task']}: {row['item']}"
-            examples.append((title, earlier["steps"][-1]["text"], row["steps"][-1]["text"]))
-    return examples[:most]
-
-
-def write_html(path: str | os.PathLike[str], before: str | os.PathLike[str], after: str | os.PathLike[str]) -> None:
-    """Write the comparison page. Raises EvalError as `compare_runs` does, OSError where the file cannot be written."""
-    page = to_html(compare_runs(before, after), changed_examples(before, after))
-    with open(path, "w", encoding="utf-8", errors="replace") as file:
-        file.write(page)
+    lines += [f"| {' | '.join(cells(row))} |" for row in comparison.rows]
+    return "\n".join([*lines, "", NOTE]) + "\n"

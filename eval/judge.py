@@ -50,11 +50,11 @@ def judge_run(
             task: calibrate(judge, records[:calibration_items], console) for task, records in by_task.items()
         }
     report["run"] |= {"requests": judge.asked, "replies_at_hand": judge.cached, "retries": server.retries}
-    reports.write_text(
+    reports.replace_file(
         folder / transcripts.FILE, "".join(transcripts.to_line(row) for rows in judged.values() for row in rows)
     )
-    reports.write_text(folder / reports.JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    reports.write_text(folder / reports.MARKDOWN_FILE, to_markdown(report))
+    reports.replace_file(folder / reports.JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    reports.replace_file(folder / reports.MARKDOWN_FILE, to_markdown(report))
     return folder, report
 
 

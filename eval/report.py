@@ -1,7 +1,8 @@
 """From transcripts to numbers: report.json, report.md, and the table in the terminal.
 
 {"format": 1, "model": "...", "tasks": {"gsm8k": {"n": 1319, "metrics": {"strict": {"n": 1319, "score": 0.31,
- "low": 0.29, "high": 0.34, "unparsed": 12, ...}}, "prompts_hash": "...", "data": {...}}}, "identity": {...}}
+ "low": 0.29, "high": 0.34, "stderr": 0.013, "detectable": 0.05, "unparsed": 12, ...}}, "prompts_hash": "...",
+ "data": {...}}}, "identity": {...}}
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.protocol import EvalError, Task
-from eval.stats import interval
+from eval.stats import detectable_alone, interval, standard_error
 
 FORMAT = 1
 JSON_FILE = "report.json"
 MARKDOWN_FILE = "report.md"
 LISTED = 20  # disagreements in Markdown
+DETECTABLE = (
+    "Detectable: the least difference to another run of these items that a paired test finds with 80 % power at alpha "
+    "0.05, were the answers of the two unrelated; runs of related models differ on fewer items and need less."
+)
 
 
 def summarize(task: Task, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -49,14 +54,21 @@ def _applies(name: str, records: Sequence[dict[str, Any]]) -> bool:
 def _metric(task: Task, name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     scored = [record for record in records if name in record["values"]]
     values = [record["values"][name] for record in scored]
-    estimate = interval(values, [record["cluster"] for record in scored])
+    clusters = [record["cluster"] for record in scored]
+    estimate = interval(values, clusters)
     reasons = Counter(record["unparsed"][name] for record in scored if name in record["unparsed"])
     row: dict[str, Any] = {"about": task.metrics[name], "n": len(scored)} | estimate._asdict()
+    row |= {"stderr": standard_error(values, clusters), "detectable": detectable_alone(values, clusters)}
     row |= {"unparsed": reasons.total(), "unparsed_reasons": dict(reasons)}
-    if set(values) <= {0.0, 1.0}:
+    if set(values) <= {0.0, 1.0} and not lower_is_better(row["about"]):
         right = int(sum(values))
         row |= {"right": right, "wrong": len(values) - right - reasons.total()}
     return row
+
+
+def lower_is_better(about: str) -> bool:
+    """Whether a metric counts something bad, as its task says in these words: `repeated calls; lower is better`."""
+    return "lower is better" in about
 
 
 def _counted_notes(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -81,12 +93,12 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 def write(folder: str | os.PathLike[str], report: dict[str, Any]) -> None:
     """report.json and report.md, each whole or not at all."""
-    write_text(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    write_text(Path(folder) / MARKDOWN_FILE, to_markdown(report))
+    replace_file(Path(folder) / JSON_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    replace_file(Path(folder) / MARKDOWN_FILE, to_markdown(report))
 
 
-def write_text(path: Path, text: str) -> None:
-    """A whole file or the old one."""
+def replace_file(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text(text, encoding="utf-8")
@@ -111,10 +123,11 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines = [f"# Evaluation of {one_line(report['model'])}", ""]
     for name, task in report["tasks"].items():
         lines += [f"## {name} (version {task['version']})", "", f"{task['description']}; {task['n']:,} items.", ""]
-        lines += ["| metric | n | score | 95 % interval | unparsed | over |", "|---|---:|---:|---|---:|---|"]
+        lines += ["| metric | n | score | 95 % interval | unparsed | detectable | over |"]
+        lines += ["|---|---:|---:|---|---:|---:|---|"]
         for metric, row in task["metrics"].items():
             cells = (metric, f"{row['n']:,}", percent(row["score"]), f"{_range(row)} ({row['method']})",
-                     f"{row['unparsed']:,}", row["about"])  # fmt: skip
+                     f"{row['unparsed']:,}", change(row["detectable"]), row["about"])  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
         for key, counts in {
@@ -132,6 +145,7 @@ def to_markdown(report: dict[str, Any]) -> str:
             f"- prompts: {task['prompts_hash'][:16]}, at most {task['max_new_tokens']} new tokens",
         ]
         lines.append("")
+    lines += [DETECTABLE, ""]
     lines += ["## Run", "", "```json", json.dumps({"sampling": report["sampling"], "identity": report["identity"],
               "run": report["run"]}, indent=2), "```", ""]  # fmt: skip
     return "\n".join(lines)
@@ -158,7 +172,10 @@ def to_tables(report: dict[str, Any]) -> list[Table]:
     """One table a task, narrow enough for 80 columns."""
     tables = []
     for name, task in report["tasks"].items():
-        table = Table(title=Text(f"{name}: {one_line(report['model'])}"), title_justify="left")
+        least = [row["detectable"] for row in task["metrics"].values() if row["detectable"] is not None]
+        caption = f"detectable against an unrelated run: {change(max(least))} points" if least else "too few to compare"
+        table = Table(title=Text(f"{name}: {one_line(report['model'])}"), title_justify="left",
+                      caption=Text(caption), caption_justify="left")  # fmt: skip
         table.add_column("metric", no_wrap=True)
         for column in ("n", "score %", "95 % interval", "wrong", "unparsed"):
             table.add_column(column, justify="right")
@@ -178,6 +195,11 @@ def _range(row: dict[str, Any]) -> str:
 def percent(share: float) -> str:
     """One decimal, without a sign: 31.4."""
     return f"{100 * share:.1f}"
+
+
+def change(share: float | None) -> str:
+    """A difference of either sign: ±5.4; a dash where there is none to state."""
+    return "–" if share is None else f"±{percent(share)}"
 
 
 def one_line(text: Any) -> str:

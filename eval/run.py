@@ -3,6 +3,8 @@
 DIR/run.json             what fixes the run: model files, tasks, data, template, sampling
 DIR/transcripts.jsonl    one line per finished item
 DIR/report.json, .md     n, scores with 95 % intervals, unparsed counts
+DIR/report.html          the same with every transcript, filters and search; one file, no network
+DIR/results.json         the scores as lm-evaluation-harness writes them
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from eval import harness_results, html_report, second_opinion, transcripts
 from eval import report as reports
-from eval import second_opinion, transcripts
 from eval.protocol import Backend, EvalError, Item, Loaded, Reply, Request, Step, Task
 from eval.tasks import TASKS
 from recipes.manifest import git_state, package_versions
 
 RUN_FILE = "run.json"
-OWN_FILES = {RUN_FILE, transcripts.FILE, reports.JSON_FILE, reports.MARKDOWN_FILE}
+OWN_FILES = {RUN_FILE, transcripts.FILE, reports.JSON_FILE, reports.MARKDOWN_FILE, html_report.FILE,
+             harness_results.FILE}  # fmt: skip
 SAMPLING = {"do_sample": False, "temperature": 0.0}
 
 
@@ -84,8 +87,11 @@ def evaluate(
     for task in tasks:
         items = [item for item in loaded[task.name].items if (task.name, item.id) not in done]
         generate(backend, task, items, Path(out), max_new_tokens, console)
-    report = make_report(backend, run, tasks, loaded, data, transcripts.read(out))
+    records = transcripts.read(out)
+    report = make_report(backend, run, tasks, loaded, data, records)
     reports.write(out, report)
+    html_report.write(out, report, records)
+    harness_results.write(out, report)
     return report
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from data_prep import button
 from data_prep.dialogue import Dialogue, write_jsonl
-from eval import transcripts
+from eval import html_compare, transcripts
 from eval.__main__ import main
-from eval.compare import compare_runs, to_html, to_markdown, write_html
+from eval.compare import compare_runs, to_markdown, to_table
 from eval.protocol import EvalError
 from eval.report import one_line, to_tables
 from eval.report import to_markdown as report_markdown
@@ -113,14 +113,23 @@ def test_hostile_output_is_counted_and_shown_but_never_obeyed(held_out: Path, tm
     written = (out / transcripts.FILE).read_bytes()
     assert not {*range(0, 10), *range(11, 32), 127} & set(written), "control characters must be escaped"
     run(ScriptedBackend(gold(held_out)), held_out, better)
-    write_html(tmp_path / "page.html", out, better)
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<script" not in page and "<img" not in page and "\x1b" not in page
-    assert "&lt;script&gt;" in page
+    html_compare.write(tmp_path / "page.html", out, better)
+    for path in (tmp_path / "page.html", out / "report.html"):
+        page = path.read_text(encoding="utf-8")
+        assert page.count("<script") == 2 and "<img" not in page and "\x1b" not in page
+        assert "\\u003cscript\\u003ealert(1)\\u003c/script" in page
 
 
-def test_names_cannot_steer_the_terminal() -> None:
+def test_names_cannot_steer_the_terminal(held_out: Path, tmp_path: Path) -> None:
     assert "\x1b" not in one_line("a\x1b[31mb\n\u202e") and "\n" not in one_line("a\nb")
+    report = run(ScriptedBackend(gold(held_out)), held_out, tmp_path / "out")
+    pair = compare_runs(tmp_path / "out", tmp_path / "out")._replace(before=EVIL, after=EVIL)
+    console = Console(width=150, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    for table in (*to_tables(report | {"model": EVIL}), to_table(pair)):
+        console.print(table)
+    console.file.close()
+    shown = console.export_text()
+    assert not {"\x1b", "\x07", "\u202e", "\ud800"} & set(shown) and "<script>" in shown
 
 
 def test_tables_and_markdown_show_n_score_interval_and_unparsed(held_out: Path, tmp_path: Path) -> None:
@@ -131,7 +140,7 @@ def test_tables_and_markdown_show_n_score_interval_and_unparsed(held_out: Path, 
     console.file.close()
     line = next(line for line in console.export_text().splitlines() if "name_and_arguments_exact" in line)
     assert [cell.strip() for cell in line.strip("│").split("│")][1:] == ["5", "0.0", "0.0 to 43.4", "0", "5"]
-    assert "| name_and_arguments_exact | 5 | 0.0 | 0.0 to 43.4 (wilson) | 5 |" in report_markdown(report)
+    assert "| name_and_arguments_exact | 5 | 0.0 | 0.0 to 43.4 (wilson) | 5 | – |" in report_markdown(report)
 
 
 def test_compare_pairs_items_and_tells_what_changed(held_out: Path, tmp_path: Path) -> None:
@@ -142,7 +151,8 @@ def test_compare_pairs_items_and_tells_what_changed(held_out: Path, tmp_path: Pa
     assert (row.n, row.before, row.after, row.delta, row.gained, row.lost) == (5, 0.0, 1.0, 1.0, 5, 0)
     assert row.p_mcnemar == pytest.approx(2 / 2**5)
     assert "| +100.0 |" in to_markdown(pair)
-    assert to_html(pair, []).count("<tr") == len(pair.rows) + 1
+    page = html_compare.to_html(pair, tmp_path / "before", tmp_path / "after")
+    assert page.count("<tr data-task") == len(pair.rows)
 
 
 def test_compare_refuses_runs_that_did_not_ask_the_same_and_says_which(held_out: Path, tmp_path: Path) -> None:
