@@ -1,4 +1,4 @@
-"""transformers in process: a local checkpoint, a PEFT adapter directory, or a hub id; greedy, batched, CPU or GPUs.
+"""transformers in process: a local checkpoint, a PEFT adapter directory, or a hub id; batched, on a CPU or GPUs.
 
     backend = HfBackend(load_model("runs/quickstart"), batch_size=32)
 
@@ -7,7 +7,6 @@ Prompts come from the encoder that made the training samples, set up as the chec
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -19,12 +18,13 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.cache_utils import get_layer_types_and_kwargs
 
-from data_prep import button
-from data_prep.dialogue import Dialogue, Message
-from data_prep.encode import Encoder, RejectedDialogue, load_tokenizer
+from data_prep.dialogue import Dialogue
+from data_prep.encode import Encoder, load_tokenizer
+from eval.backends.choose import chooser
 from eval.backends.decode import Decoder, Job, plan_order
 from eval.backends.padded import generate_padded
-from eval.protocol import EvalError, FollowUp, Reply, Request
+from eval.backends.turns import GREEDY, Prompt, Sampling, prompt_of, reply_of
+from eval.protocol import EvalError, FollowUp, Request
 from eval.report import file_sha256
 from recipes.manifest import read_manifest
 
@@ -140,8 +140,9 @@ def make_encoder(tokenizer_home: str, name: str, tool_format: str | None, chat_t
 class HfBackend:
     """Generates with a loaded model; implements eval.protocol.Backend."""
 
-    def __init__(self, loaded: Loaded, batch_size: int | None = None):
+    def __init__(self, loaded: Loaded, batch_size: int | None = None, sampling: Sampling = GREEDY):
         self.loaded = loaded
+        self.sampling = sampling
         self.model = loaded.model
         self.encoder = loaded.encoder
         self.device = self.model.get_input_embeddings().weight.device
@@ -159,6 +160,7 @@ class HfBackend:
             "encoder": self.encoder.facts(),
             "stop_token_ids": self.loaded.stop_ids,
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "sampling": self.sampling.facts(),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -176,22 +178,23 @@ class HfBackend:
 
     def generate(self, requests: Sequence[Request], follow_up: FollowUp) -> None:
         """See Backend. Conversations go on in their own key/value cache; the batch size halves when memory runs out."""
-        state: dict[int, Request] = {}
+        asked: dict[int, tuple[Dialogue, Prompt]] = {}
 
         def job_of(index: int, request: Request | None) -> Job | None:
+            limit = getattr(self.model.config, "max_position_embeddings", None)  # foreign configs: not all have one
             while request is not None:
-                state[index] = request
-                job = self._job(index, request)
-                if isinstance(job, Job):
-                    return job
-                request = follow_up(index, job)
+                prompt = prompt_of(self.encoder, request, limit)
+                if isinstance(prompt, Prompt):
+                    asked[index] = (request.dialogue, prompt)
+                    seed = self.sampling.turn_seed(request.dialogue, prompt.hash)
+                    return Job(index, prompt.ids, prompt.max_new_tokens, seed)
+                request = follow_up(index, prompt)
             return None
 
         def done(job: Job, new_ids: list[int], stopped: bool) -> Job | None:
             self.new_tokens += len(new_ids)
-            return job_of(
-                job.index, follow_up(job.index, self._reply(state[job.index].dialogue, job, new_ids, stopped))
-            )
+            reply = reply_of(self.encoder, *asked[job.index], new_ids, stopped)
+            return job_of(job.index, follow_up(job.index, reply))
 
         started = time.perf_counter()
         made = [job_of(index, request) for index, request in enumerate(requests)]
@@ -202,9 +205,10 @@ class HfBackend:
 
     def _run(self, jobs: list[Job], done: Any) -> list[Job]:
         """Run until all is done or memory runs out; returns what is left, with fewer rows set."""
+        stops, choose = self.loaded.stop_ids, chooser(self.sampling)
         if not has_plain_cache(self.model):
-            return generate_padded(self.model, jobs, self.loaded.stop_ids, self.rows, self.device, done, self._halve)
-        decoder = Decoder(self.model, self.loaded.stop_ids, self.rows, self._cache_bytes(), self.device)
+            return generate_padded(self.model, jobs, stops, self.rows, self.device, done, self._halve, choose)
+        decoder = Decoder(self.model, stops, self.rows, self._cache_bytes(), self.device, choose)
         try:
             decoder.run(jobs, done)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -226,48 +230,6 @@ class HfBackend:
             return int(0.6 * torch.cuda.mem_get_info(self.device)[0])
         return psutil.virtual_memory().available // 3
 
-    def _job(self, index: int, request: Request) -> Job | Reply:
-        """The prompt as a job, or the reply that says why there can be none."""
-        try:
-            ids = self.encoder.prompt_ids(request.dialogue)
-        except RejectedDialogue as rejected:
-            return Reply("", None, rejected.code, "rejected", rejected.message, "", 0, 0)
-        limit = getattr(self.model.config, "max_position_embeddings", None)  # foreign configs: not all have one
-        if limit is not None and len(ids) >= limit:
-            return Reply(
-                "", None, "prompt_too_long", "rejected", f"{len(ids)} of {limit} tokens", _hash(ids), len(ids), 0
-            )
-        room = request.max_new_tokens if limit is None else min(request.max_new_tokens, limit - len(ids))
-        return Job(index, ids, room)
-
-    def _reply(self, dialogue: Dialogue, job: Job, new_ids: list[int], stopped: bool) -> Reply:
-        said = new_ids[:-1] if stopped else new_ids
-        message, error = None, None
-        if not stopped:
-            error = "no_stop"
-        else:
-            message, error = self._parse(said, dialogue)
-        return Reply(
-            text=self.encoder.tokenizer.decode(said),
-            message=message,
-            error=error,
-            finish_reason="stop" if stopped else "length",
-            prompt=self.encoder.tokenizer.decode(job.prompt),
-            prompt_hash=_hash(job.prompt),
-            prompt_tokens=len(job.prompt),
-            new_tokens=len(new_ids),
-        )
-
-    def _parse(self, ids: list[int], dialogue: Dialogue) -> tuple[Message | None, str | None]:
-        in_button = self.encoder.tool_format == "button"
-        has_tools = button.uses_button_prompt(dialogue) if in_button else bool(dialogue.tools)
-        try:
-            return self.encoder.parse(ids, has_tools), None
-        except button.TurnParseError as error:
-            return None, error.code
-        except RecursionError:
-            return None, "nested_too_deep"
-
 
 def has_plain_cache(model: Any) -> bool:
     """Whether every layer is plain or sliding-window attention, whose cache can be cut, moved and refilled."""
@@ -277,10 +239,6 @@ def has_plain_cache(model: Any) -> bool:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _hash(ids: list[int]) -> str:
-    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
 
 
 def _hashes(source: str, model: Any) -> dict[str, str]:
