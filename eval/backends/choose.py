@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from eval.backends.turns import Sampling
+from eval.protocol import Sampling
 
 Choose = Callable[[torch.Tensor, Sequence[Callable[[], float]]], list[int]]
 

@@ -7,31 +7,26 @@ Prompts come from the encoder that made the training samples, set up as the chec
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM
 from transformers.cache_utils import get_layer_types_and_kwargs
 
 from data_prep.dialogue import Dialogue
-from data_prep.encode import Encoder, load_tokenizer
+from data_prep.encode import Encoder
+from eval.backends.checkpoint import adapter_base, encoder_home, hashes_of, make_encoder, stop_ids_of
 from eval.backends.choose import chooser
 from eval.backends.decode import Decoder, Job, plan_order
 from eval.backends.padded import generate_padded
-from eval.backends.turns import GREEDY, Prompt, Sampling, prompt_of, reply_of
-from eval.protocol import EvalError, FollowUp, Request
-from eval.report import file_sha256
-from recipes.manifest import read_manifest
+from eval.backends.turns import Prompt, prompt_of, reply_of
+from eval.protocol import GREEDY, EvalError, FollowUp, Request, Sampling
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_ROWS, GPU_ROWS = 128, 64
-HASHED = ("*.safetensors", "pytorch_model*.bin", "adapter_*", "config.json", "generation_config.json", "tokenizer*",
-          "chat_template*")  # fmt: skip
 
 
 class Loaded(NamedTuple):
@@ -62,38 +57,9 @@ def load_model(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, name)
-    tokenizer_home = name if not base or _has_tokenizer(name) else base
-    encoder = make_encoder(tokenizer_home, name, tool_format, chat_template)
-    stop_ids = sorted({*encoder.stop_token_ids, *_generation_stops(name, model)})
+    encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
+    stop_ids = stop_ids_of(encoder, name, model.generation_config)
     return Loaded(name, model.eval(), encoder, stop_ids, [name, base] if base else [name])
-
-
-def adapter_base(name: str) -> str | None:
-    """The base model of an adapter directory, None for anything else. Raises EvalError where that base is gone."""
-    config = Path(name) / "adapter_config.json"
-    if not config.is_file():
-        if not Path(name).exists() and _looks_local(name):
-            raise EvalError(f"{name}: no such directory; give a checkpoint, an adapter directory, or a hub id")
-        return None
-    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise EvalError(
-            f"{config} names no base_model_name_or_path; set it to the model that the adapter was trained on"
-        )
-    if not Path(base).exists() and _looks_local(base):
-        raise EvalError(
-            f"adapter {name} needs its base model {base}, which is not there; put it back, or write its new place as "
-            f"base_model_name_or_path into {config}"
-        )
-    return base
-
-
-def _looks_local(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1
-
-
-def _has_tokenizer(folder: str) -> bool:
-    return (Path(folder) / "tokenizer_config.json").is_file()
 
 
 def _from_pretrained(name: str, dtype: Any, device_map: str | None, adapter: str | None) -> Any:
@@ -102,39 +68,6 @@ def _from_pretrained(name: str, dtype: Any, device_map: str | None, adapter: str
     except OSError as error:  # also what a hub id that is not cached raises offline
         what = f"adapter {adapter} needs its base model {name}, which" if adapter else f"model {name}"
         raise EvalError(f"{what} cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _generation_stops(name: str, model: Any) -> list[int]:
-    """End-of-turn ids of the checkpoint's generation_config.json, an adapter's own before its base model's."""
-    config = model.generation_config
-    if (Path(name) / "generation_config.json").is_file():
-        config = GenerationConfig.from_pretrained(name)
-    stops = config.eos_token_id
-    return [] if stops is None else [stops] if isinstance(stops, int) else list(stops)
-
-
-def make_encoder(tokenizer_home: str, name: str, tool_format: str | None, chat_template: str | None) -> Encoder:
-    """The encoder as the manifest beside the checkpoint says; options override, and without a manifest it is `auto`.
-
-    Text that looks like a control token is encoded as plain text: the model's own words go back into the prompt. Raises
-    EvalError where the saved template is not the one that was trained on.
-    """
-    manifest = read_manifest(name) if Path(name).is_dir() else None
-    facts = manifest["encoder"] if manifest else {}
-    encoder = Encoder(
-        load_tokenizer(tokenizer_home),
-        tool_format=tool_format or facts.get("tool_format", "auto"),  # type: ignore[arg-type]
-        chat_template=chat_template,
-        history=facts.get("history", "as_inferred"),
-        control_text="plain",
-    )
-    found, trained = encoder.facts()["template_sha256"], facts.get("template_sha256")
-    if trained and chat_template is None and found != trained:
-        raise EvalError(
-            f"{name}: its chat template (sha256 {found[:12]}) is not the one in manifest.json ({trained[:12]}); "
-            "restore chat_template.jinja, or choose a template with --chat-template"
-        )
-    return encoder
 
 
 class HfBackend:
@@ -153,7 +86,7 @@ class HfBackend:
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the model's files, and what decides the prompts."""
-        files = {source: _hashes(source, self.model) for source in self.loaded.sources}
+        files = {source: hashes_of(source, self.model.config) for source in self.loaded.sources}
         return {
             "backend": "hf",
             "model": files,
@@ -239,12 +172,3 @@ def has_plain_cache(model: Any) -> bool:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _hashes(source: str, model: Any) -> dict[str, str]:
-    """sha256 of a directory's model and tokenizer files; a hub id's commit."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return {"hub": source, "commit": str(model.config._commit_hash)}
-    files = sorted({file for pattern in HASHED for file in folder.glob(pattern) if file.is_file()})
-    return {file.name: file_sha256(file) for file in files}

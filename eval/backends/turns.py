@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from data_prep import button
 from data_prep.dialogue import Dialogue, Message
 from data_prep.encode import Encoder, RejectedDialogue
 from eval.protocol import Reply, Request
-
-
-class Sampling(NamedTuple):
-    """How tokens are chosen: the likeliest at temperature 0, else drawn by `seed` from the likeliest `top_p`."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def facts(self) -> dict[str, Any]:
-        """For the report and the key of the run; what has no effect on greedy decoding is left out."""
-        if self.temperature == 0:
-            return {"do_sample": False, "temperature": 0.0}
-        return {"do_sample": True, **self._asdict()}
-
-    def turn_seed(self, dialogue: Dialogue, prompt_hash: str) -> int:
-        """A seed for one turn, 32 bits: the same whatever stands beside it in a batch, and after a resumed run."""
-        text = f"{self.seed} {dialogue.id} {prompt_hash}"
-        return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4])
-
-
-GREEDY = Sampling()
 
 
 class Prompt(NamedTuple):

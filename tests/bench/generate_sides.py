@@ -28,7 +28,6 @@ from training.smollm2 import smollm2_dir
 ROWS = 8
 ITEMS = {"mathchat_follow_up": 8, "calls": 16}
 NEW_TOKENS = 48
-NEAR_TIE = 1e-3
 Ids = list[int]
 Said = dict[tuple[int, int], tuple[Ids, Ids]]  # (conversation, round) -> prompt and new ids
 
@@ -178,7 +177,8 @@ def measured(loaded: Loaded, task: Task, items: Sequence[Item], runs: int) -> di
             said[name] = talk.said
     asked = [prompt for prompt, _ in said["ours"].values()]
     found: dict[str, Any] = {
-        "conversations": len(items), "turns": len(asked), "rows": ROWS, "prompt_tokens": sum(map(len, asked)),
+        "conversations": len(items), "turns": len(asked), "rows": ROWS, "limit": NEW_TOKENS,
+        "prompt_tokens": sum(map(len, asked)),
         "longest": max(map(len, asked)), "shortest": min(map(len, asked)), "sides": {}, "gaps": {},
     }  # fmt: skip
     for name in SIDES:
@@ -196,7 +196,7 @@ def main(runs: int, *data: str) -> None:
     loaded = load_model(str(smollm2_dir()), "float32", tool_format="button")
     work = [(TASKS[name], TASKS[name].load(data, count).items) for name, count in ITEMS.items()]
     for side in SIDES.values():
-        side(loaded, Talk(work[0][0], work[0][1][:2]))  # the first call of each pays for what is loaded late
+        side(loaded, Talk(work[1][0], work[1][1][:1]))  # the first call of each pays for what is loaded late
     print(json.dumps({task.name: measured(loaded, task, items, runs) for task, items in work}))
 
 
