@@ -3,7 +3,8 @@
 The sides of bench_generate.py, in a process of their own with all cores. Each holds the same conversations with the
 same model, greedy, in float32: `ours` is HfBackend; `sequential` is the loop of most scripts, one conversation after
 another, every round from its beginning; `padded` is `generate` on left-padded batches of as many rows as ours may
-have, round by round, in the order of the file. Sides take turns, so that what else the machine does meets all of them.
+have, round by round, in the order of the file. Sides take turns, so that what else the machine does meets all of them;
+the sequential loop, whose time is a sum over its conversations, holds a share of them in each turn, one pass in all.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from eval.protocol import Item, Reply, Request, Step, Task
 from eval.tasks import TASKS
 from training.smollm2 import smollm2_dir
 
-ROWS = 8
-ITEMS = {"mathchat_follow_up": 8, "calls": 16}
-NEW_TOKENS = 48
+ROWS = 12
+ITEMS = {"mathchat_follow_up": 12, "calls": 12}
+NEW_TOKENS = 32
 Ids = list[int]
 Said = dict[tuple[int, int], tuple[Ids, Ids]]  # (conversation, round) -> prompt and new ids
 
@@ -168,13 +169,14 @@ def difference(model: Any, mine: Said, theirs: Said, conversation: int) -> float
 def measured(loaded: Loaded, task: Task, items: Sequence[Item], runs: int) -> dict[str, Any]:
     """All sides by turns, and what they said."""
     took: dict[str, list[Took]] = {name: [] for name in SIDES}
-    said: dict[str, Said] = {}
-    for _ in range(runs):
+    said: dict[str, Said] = {name: {} for name in SIDES}
+    for turn in range(runs):
         for name, side in SIDES.items():
-            talk = Talk(task, items)
+            which = range(turn, len(items), runs) if name == "sequential" else range(len(items))
+            talk = Talk(task, [items[index] for index in which])
             took[name].append(take(side, loaded, talk))
+            said[name] |= {(which[index], number): ids for (index, number), ids in talk.said.items()}
             print(task.name, name, took[name][-1], file=sys.stderr, flush=True)
-            said[name] = talk.said
     asked = [prompt for prompt, _ in said["ours"].values()]
     found: dict[str, Any] = {
         "conversations": len(items), "turns": len(asked), "rows": ROWS, "limit": NEW_TOKENS,
@@ -182,8 +184,9 @@ def measured(loaded: Loaded, task: Task, items: Sequence[Item], runs: int) -> di
         "longest": max(map(len, asked)), "shortest": min(map(len, asked)), "sides": {}, "gaps": {},
     }  # fmt: skip
     for name in SIDES:
-        middle = {field: statistics.median(getattr(one, field) for one in took[name]) for field in Took._fields}
-        found["sides"][name] = middle | {"new_tokens": sum(len(new) for _, new in said[name].values())}
+        over_turns = sum if name == "sequential" else statistics.median
+        total = {field: over_turns([getattr(one, field) for one in took[name]]) for field in Took._fields}
+        found["sides"][name] = total | {"new_tokens": sum(len(new) for _, new in said[name].values())}
         gaps = [difference(loaded.model, said["ours"], said[name], index) for index in range(len(items))]
         found["gaps"][name] = [gap for gap in gaps if gap is not None]
     return found
@@ -196,7 +199,7 @@ def main(runs: int, *data: str) -> None:
     loaded = load_model(str(smollm2_dir()), "float32", tool_format="button")
     work = [(TASKS[name], TASKS[name].load(data, count).items) for name, count in ITEMS.items()]
     for side in SIDES.values():
-        side(loaded, Talk(work[1][0], work[1][1][:1]))  # the first call of each pays for what is loaded late
+        side(loaded, Talk(work[-1][0], work[-1][1][:1]))  # the first call of each pays for what is loaded late
     print(json.dumps({task.name: measured(loaded, task, items, runs) for task, items in work}))
 
 

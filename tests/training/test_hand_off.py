@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import train
 from eval.__main__ import main as evaluate
 from recipes.card import MARK
 from recipes.manifest import read_manifest
+from tests.training.conftest import REPOSITORY
+from tests.training.test_processes import launch
 from training import hand_off
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
@@ -89,8 +92,18 @@ def test_only_the_main_process_evaluates(monkeypatch: pytest.MonkeyPatch, write_
     monkeypatch.setattr(train, "evaluate_after", lambda words, output_dir: ran.append(0))
     monkeypatch.setattr(train, "train", lambda recipe, launch: None)
     recipe = str(write_recipe(eval_after="calls"))  # type: ignore[operator]
-    launch = train.start_processes([recipe])
+    launched = train.start_processes([recipe])
     for rank in (1, 0):
-        monkeypatch.setattr(train, "start_processes", lambda arguments, rank=rank: launch._replace(rank=rank))
+        monkeypatch.setattr(train, "start_processes", lambda arguments, rank=rank: launched._replace(rank=rank))
         assert train.main([recipe]) == 0
     assert ran == [0]
+
+
+@pytest.mark.slow
+def test_two_processes_leave_their_group_and_one_of_them_evaluates(write_recipe, launch_env, tmp_path):
+    recipe = str(write_recipe(max_steps=1, eval_after="function_calls", held_out_share=0.05))
+    command = [*launch("cpu_ddp"), "train.py", recipe, "per_device_train_batch_size=2"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=launch_env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("+ python -m eval run") == 1
+    assert json.loads((tmp_path / "run" / "eval" / "report.json").read_text())["tasks"]["function_calls"]["n"] == 4
