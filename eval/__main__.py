@@ -21,6 +21,7 @@ from eval import sweep as sweeps
 from eval.protocol import Backend, EvalError, Sampling, Task
 from eval.run import evaluate, find_tasks, load_tasks
 from eval.tasks import TASKS
+from recipes import RecipeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(Text(f"wrote {card.add_scores(options.run_dir)}"))
         else:
             compare(options, console)
-    except EvalError as error:
+    except (EvalError, RecipeError) as error:  # the latter for a manifest that cannot be read
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -130,8 +131,11 @@ def sweep(options: argparse.Namespace, console: Console) -> None:
         return evaluate(backend, model, tasks, loaded, data_dirs, out, options.max_new_tokens)
 
     in_key = ("limit", "max_new_tokens", "dtype", "tool_format", "chat_template", "temperature", "top_p", "seed")
-    settings = {"tasks": {task.name: task.version for task in tasks}, "data": data_dirs}
-    settings |= {name: getattr(options, name) for name in in_key}
+    settings: dict[str, Any] = {name: getattr(options, name) for name in in_key}
+    settings["tasks"] = {
+        task.name: {"version": task.version, "data": sorted(map(reports.file_sha256, task.data_files(data_dirs)))}
+        for task in tasks
+    }
     sweeps.sweep(options.model, options.out, settings, evaluate_one, lambda line: console.print(Text(line)))
     if card.is_inside(options.out, options.model):
         card.add_scores(options.model)
