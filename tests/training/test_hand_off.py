@@ -100,10 +100,10 @@ def test_only_the_main_process_evaluates(monkeypatch: pytest.MonkeyPatch, write_
 
 
 @pytest.mark.slow
-def test_two_processes_leave_their_group_and_one_of_them_evaluates(write_recipe, launch_env, tmp_path):
+def test_two_processes_leave_their_group_and_one_of_them_evaluates(write_recipe, tmp_path):
     recipe = str(write_recipe(max_steps=1, eval_after="function_calls", held_out_share=0.05))
     command = [*launch("cpu_ddp"), "train.py", recipe, "per_device_train_batch_size=2"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=launch_env, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("+ python -m eval run") == 1
     assert json.loads((tmp_path / "run" / "eval" / "report.json").read_text())["tasks"]["function_calls"]["n"] == 4
