@@ -7,7 +7,9 @@ load the model, train, save. What is in output_dir afterwards is described in tr
 from __future__ import annotations
 
 import copy
+import gc
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,6 +40,7 @@ from training.checkpoint import (
     trained_generation_config,
     with_samples,
 )
+from training.hand_off import check_tasks, data_sources, evaluate_after, evaluation_words
 from training.launch import Launch, start_processes
 from training.model import ModelError, encoder_of, load_model, lora_config
 from training.progress import ProgressCallback, draw_loss
@@ -55,6 +58,10 @@ def main(arguments: list[str]) -> int:
         launch = start_processes(arguments)
         with claimed(Path(recipe.output_dir), launch.rank == 0):
             train(recipe, launch)
+        if recipe.eval_after:
+            release()
+            if launch.rank == 0:
+                evaluate_after(evaluation_words(recipe), Path(recipe.output_dir))
     except (ValueError, OSError, RuntimeError) as error:
         # An error that a user can mend is of a type of ours, with a message of its own.
         if not type(error).__module__.startswith(("recipes.", "data_prep.", "training.")):
@@ -77,9 +84,10 @@ def train(recipe: Recipe, launch: Launch) -> None:
     identity = run_identity(recipe, made_from, launch.processes, launch.distributed_type)
     if launch.rank == 0:
         check_owner(output_dir, identity, recipe.resume)
+        check_tasks(recipe)
     if is_finished(output_dir):
         console.print(f"{output_dir} holds this run's final model already; nothing to train")
-        return console.print(evaluation_command(output_dir))
+        return console.print(f"evaluate it: {shlex.join(evaluation_words(recipe))}")
 
     build_once(recipe, data_dir, launch.rank, launch.processes, encoder)
     data = load_from_disk(data_dir)
@@ -102,7 +110,7 @@ def train(recipe: Recipe, launch: Launch) -> None:
     if launch.rank == 0:
         draw_loss(output_dir)
     console.print(f"final model, metrics.jsonl and loss.png: {output_dir}")
-    console.print(evaluation_command(output_dir))
+    console.print(f"evaluate it: {shlex.join(evaluation_words(recipe))}")
 
 
 def make_trainer(
@@ -116,7 +124,13 @@ def make_trainer(
     manifest = make_manifest(
         recipe,
         encoder=encoder.facts(),
-        data={"key": data_key, "rows": len(data["train"]), "held_out_rows": len(data["held_out"]), **identity["data"]},
+        data={
+            "key": data_key,
+            "rows": len(data["train"]),
+            "held_out_rows": len(data["held_out"]),
+            "sources": data_sources(recipe),
+            **identity["data"],
+        },
         tokenizer={"sha256": identity["data"]["tokenizer"]},
         launch=launch.facts(),
     )
@@ -140,12 +154,13 @@ def make_trainer(
         raise ModelError(f"lora_target_modules {recipe.lora_target_modules!r} names no module of the model") from error
 
 
-def evaluation_command(output_dir: Path) -> str:
-    """The command that evaluates the run's final model on its held-out dialogues."""
-    return (
-        f"evaluate it: python -m eval run {output_dir} --tasks function_calls --data {output_dir / 'data'} "
-        f"--out {output_dir / 'eval'}"
-    )
+def release() -> None:
+    """Leave the process group and give back the model's memory: an evaluation needs the devices."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    gc.collect()  # trainer and model refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""python -m eval list | run MODEL --tasks a,b --out DIR | judge DIR --model M | compare BEFORE AFTER [--out FILE.html]
+"""python -m eval list | run MODEL --tasks a,b --out DIR | sweep RUN ... | compare A B | judge DIR ... | card RUN_DIR
 
 python -m eval run runs/quickstart --tasks function_calls --data build/demo --out runs/quickstart/eval
 """
@@ -8,16 +8,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from eval import card
 from eval import compare as comparison
 from eval import html_compare, html_report
 from eval import report as reports
-from eval.protocol import Backend, EvalError
+from eval import sweep as sweeps
+from eval.protocol import Backend, EvalError, Sampling, Task
 from eval.run import evaluate, find_tasks, load_tasks
 from eval.tasks import TASKS
+from recipes import RecipeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,14 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 150)  # a log is not 80 columns wide
     try:
         if options.command == "list":
-            print(task_list())
+            print(task_list(find_tasks(",".join(options.names or TASKS))))
         elif options.command == "run":
             run(options, console)
         elif options.command == "judge":
             judge(options, console)
+        elif options.command == "sweep":
+            sweep(options, console)
+        elif options.command == "card":
+            console.print(Text(f"wrote {card.add_scores(options.run_dir)}"))
         else:
             compare(options, console)
-    except EvalError as error:
+    except (EvalError, RecipeError) as error:  # the latter for a manifest that cannot be read
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -43,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m eval", description="Benchmarks for multi-turn models")
     commands = top.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="the tasks and their metrics")
+    listed = commands.add_parser("list", help="the tasks and their metrics")
+    listed.add_argument("names", nargs="*", metavar="TASK", help="these only; an unknown one is an error")
     run = commands.add_parser("run", help="evaluate a model")
     run.add_argument(
         "model", help="a checkpoint, a PEFT adapter directory, a hub id; with openai the served model's name"
@@ -53,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--data", action="append", help="directory with the data, or a file of dialogues (default: data); "
                      "may be given several times, the first that has a file wins")  # fmt: skip
     run.add_argument("--limit", type=positive, help="items per task")
-    run.add_argument("--backend", choices=("hf", "openai"), default="hf")
+    run.add_argument("--backend", choices=("hf", "vllm", "openai"), default="hf")
     run.add_argument("--base-url", default="http://localhost:8000/v1", help="server of --backend openai")
     run.add_argument("--batch-size", type=positive, help="turns at once (default 96 on a CPU, 64 on a GPU; openai 8)")
     run.add_argument("--max-new-tokens", type=positive, help="per turn, instead of each task's own limit")
@@ -64,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--chat-template", help="name of a shipped template, a path or Jinja text, instead of the model's own"
     )
+    run.add_argument("--tensor-parallel", type=positive, default=1, metavar="N", help="GPUs that share a vllm model")
+    run.add_argument("--temperature", type=float, default=0.0, help="0, the default, takes the likeliest token")
+    run.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest tokens that hold this share")
+    run.add_argument("--seed", type=int, default=0, help="of the draws, with --temperature")
+    commands.add_parser("sweep", parents=[run], add_help=False, help="evaluate every checkpoint of a run, MODEL")
+    scored = commands.add_parser("card", help="write the scores of a run's evaluations into its model card")
+    scored.add_argument("run_dir")
     judge = commands.add_parser("judge", help="a model grades the open-ended answers of a finished run")
     judge.add_argument("run_dir", help="the --out of a run of mathchat_error_analysis or mathchat_problem_generation")
     judge.add_argument("--model", required=True, help="the judge's name at its server; its key is OPENAI_API_KEY")
@@ -89,10 +106,10 @@ def positive(text: str) -> int:
     return value
 
 
-def task_list() -> str:
+def task_list(tasks: Sequence[Task]) -> str:
     """Tasks and metrics, one a line."""
     lines = []
-    for task in TASKS.values():
+    for task in tasks:
         lines.append(
             f"{task.name} (version {task.version}): {task.description}; {task.max_new_tokens} new tokens a turn"
         )
@@ -107,6 +124,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     loaded = load_tasks(tasks, data_dirs, options.limit)
     backend = make_backend(options)
     report = evaluate(backend, options.model, tasks, loaded, data_dirs, options.out, options.max_new_tokens)
+    if card.is_inside(options.out, options.model):
+        card.add_scores(options.model)
     for table in reports.to_tables(report):
         console.print(table)
     console.print(
@@ -114,14 +133,49 @@ def run(options: argparse.Namespace, console: Console) -> None:
     )
 
 
+def sweep(options: argparse.Namespace, console: Console) -> None:
+    """Evaluate every checkpoint and print where the table is."""
+    tasks = find_tasks(options.tasks)
+    data_dirs = options.data or ["data"]
+    loaded = load_tasks(tasks, data_dirs, options.limit)
+    if options.backend != "hf":
+        raise EvalError("a sweep loads one checkpoint after another with --backend hf; for another, `run` each of them")
+
+    def evaluate_one(model: str, out: Path) -> dict[str, Any]:
+        backend = make_backend(argparse.Namespace(**vars(options) | {"model": model}))
+        return evaluate(backend, model, tasks, loaded, data_dirs, out, options.max_new_tokens)
+
+    in_key = ("limit", "max_new_tokens", "dtype", "tool_format", "chat_template", "temperature", "top_p", "seed")
+    settings: dict[str, Any] = {name: getattr(options, name) for name in in_key}
+    settings["tasks"] = {
+        task.name: {"version": task.version, "data": sorted(map(reports.file_sha256, task.data_files(data_dirs)))}
+        for task in tasks
+    }
+    sweeps.sweep(options.model, options.out, settings, evaluate_one, lambda line: console.print(Text(line)))
+    if card.is_inside(options.out, options.model):
+        card.add_scores(options.model)
+    console.print(Text(f"{options.out}/{sweeps.MARKDOWN_FILE}, {sweeps.JSON_FILE}, {sweeps.PLOT_FILE}"))
+
+
 def make_backend(options: argparse.Namespace) -> Backend:
     """The backend that the options name; imported here, because torch takes seconds and a server needs none of it."""
+    sampling = Sampling(options.temperature, options.top_p, options.seed)
+    if options.temperature < 0 or not 0 < options.top_p <= 1:
+        raise EvalError("--temperature must be 0 or more, and --top-p over 0 and at most 1")
     if options.backend == "openai":
         from eval.backends.openai import OpenAIBackend
 
         if options.chat_template:
             raise EvalError("--chat-template cannot be set on a server: it renders with its own")
-        return OpenAIBackend(options.model, options.base_url, options.batch_size or 8, options.tool_format or "native")
+        tool_format = options.tool_format or "native"
+        return OpenAIBackend(options.model, options.base_url, options.batch_size or 8, tool_format, sampling=sampling)
+    if options.backend == "vllm":
+        from eval.backends.vllm import VllmBackend, load_vllm
+
+        parts = load_vllm(
+            options.model, options.dtype, options.tool_format, options.chat_template, options.tensor_parallel
+        )
+        return VllmBackend(parts, options.batch_size, sampling)
     import transformers
 
     from eval.backends.hf import HfBackend, load_model
@@ -129,7 +183,7 @@ def make_backend(options: argparse.Namespace) -> Backend:
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
     loaded = load_model(options.model, options.dtype, options.tool_format, options.chat_template)
-    return HfBackend(loaded, options.batch_size)
+    return HfBackend(loaded, options.batch_size, sampling)
 
 
 def judge(options: argparse.Namespace, console: Console) -> None:

@@ -11,6 +11,7 @@ dialogue that ends in their results, so what the model was shown is always in th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -47,6 +48,28 @@ class Reply(NamedTuple):
     prompt_hash: str
     prompt_tokens: int
     new_tokens: int
+
+
+class Sampling(NamedTuple):
+    """How tokens are chosen: the likeliest at temperature 0, else drawn by `seed` from the likeliest `top_p`."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """For the report and the key of the run; what has no effect on greedy decoding is left out."""
+        if self.temperature == 0:
+            return {"do_sample": False, "temperature": 0.0}
+        return {"do_sample": True, **self._asdict()}
+
+    def turn_seed(self, dialogue: Dialogue, prompt_hash: str) -> int:
+        """A seed for one turn, 32 bits: the same whatever stands beside it in a batch, and after a resumed run."""
+        text = f"{self.seed} {dialogue.id} {prompt_hash}"
+        return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4])
+
+
+GREEDY = Sampling()
 
 
 class Step(NamedTuple):
@@ -119,7 +142,7 @@ class FollowUp(Protocol):
 
 
 class Backend(Protocol):
-    """Generates greedily for many conversations at once."""
+    """Generates for many conversations at once."""
 
     def generate(self, requests: Sequence[Request], follow_up: FollowUp) -> None:
         """Answer every request, in any order.
@@ -129,7 +152,10 @@ class Backend(Protocol):
         """
 
     def identity(self) -> dict[str, Any]:
-        """What fixes the prompts and the sampling: model, template, tool format, stop tokens; JSON-able."""
+        """What fixes the prompts and the tokens: model, template, tool format, stop tokens; JSON-able.
+
+        `sampling` among it is Sampling.facts(); a backend that does not name it is greedy.
+        """
 
     def describe(self) -> dict[str, Any]:
         """What may differ between equal runs: device, dtype, batch size, timings; JSON-able."""

@@ -20,14 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eval import harness_results, html_report, second_opinion, transcripts
 from eval import report as reports
-from eval.protocol import Backend, EvalError, Item, Loaded, Reply, Request, Step, Task
+from eval.protocol import GREEDY, Backend, EvalError, Item, Loaded, Reply, Request, Step, Task
 from eval.tasks import TASKS
 from recipes.manifest import git_state, package_versions
 
 RUN_FILE = "run.json"
 OWN_FILES = {RUN_FILE, transcripts.FILE, reports.JSON_FILE, reports.MARKDOWN_FILE, html_report.FILE,
              harness_results.FILE}  # fmt: skip
-SAMPLING = {"do_sample": False, "temperature": 0.0}
 
 
 def find_tasks(names: str) -> list[Task]:
@@ -63,11 +62,12 @@ def evaluate(
     """
     console = console or Console(stderr=True)
     data = {task.name: {path: reports.file_sha256(path) for path in task.data_files(data_dirs)} for task in tasks}
+    identity = backend.identity()
     run = {
         "format": reports.FORMAT,
         "model": model,
-        "identity": backend.identity(),
-        "sampling": SAMPLING,
+        "sampling": identity.pop("sampling", GREEDY.facts()),
+        "identity": identity,
         "tasks": {
             task.name: {
                 "version": task.version,

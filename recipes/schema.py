@@ -177,6 +177,9 @@ class Recipe(Frozen):
         "auto", min_length=1, description="auto: the newest checkpoint in output_dir; never; or a path."
     )
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="Where metrics also go.")
+    eval_after: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Tasks of `python -m eval list` that the final model is evaluated on, once it is saved."
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Recipe:

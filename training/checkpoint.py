@@ -22,6 +22,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from data_prep.build_dir import sha256_of_files
 from data_prep.encode import Encoder
+from recipes.card import write_card
 from recipes.load import to_values
 from recipes.manifest import FILE_NAME as MANIFEST
 from recipes.manifest import write_manifest
@@ -31,7 +32,7 @@ RUN_FILE = "run.json"
 # Fields that change neither a weight nor the order of the steps; a run may be resumed with others.
 NEUTRAL_FIELDS = (
     "name", "output_dir", "per_device_eval_batch_size", "logging_steps", "eval_steps", "save_steps", "save_total_limit",
-    "resume", "report_to",
+    "resume", "report_to", "eval_after",
 )  # fmt: skip
 
 
@@ -141,8 +142,10 @@ def check_resumable(checkpoint: Path, identity: Mapping[str, Any]) -> None:
 
 
 def finish_checkpoint(folder: Path, generation_config: GenerationConfig, manifest: Mapping[str, Any]) -> None:
-    """Complete a folder of saved weights and tokenizer: generation config, then the manifest that says it is whole."""
+    """Complete a folder of saved weights and tokenizer: generation config, model card (PEFT's own is an empty form),
+    then the manifest that says it is whole."""
     generation_config.save_pretrained(folder)
+    write_card(folder, manifest)
     write_manifest(folder, dict(manifest))
 
 

@@ -1,4 +1,4 @@
-"""Greedy decoding of many conversations: prefill once per shared prefix, decode in one batch, refill freed rows.
+"""Decoding of many conversations: prefill once per shared prefix, decode in one batch, refill freed rows.
 
     Decoder(model, stop_ids, rows, ...).run(jobs, on_done)     on_done(job, new_ids, stopped) -> next job or None
 
@@ -8,12 +8,14 @@ Law: the tokens equal those of one-by-one `model.generate` but for ties that rou
 from __future__ import annotations
 
 import itertools
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
+from eval.backends.choose import Choose, greedy
 from eval.backends.slots import Kept, PrefixCache, SlotCache, common_prefix
 
 
@@ -24,8 +26,12 @@ class Job:
     index: int
     prompt: list[int]
     max_new_tokens: int
+    seed: int = 0
     kept: Kept | None = None
     new: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed).random
 
 
 OnDone = Callable[[Job, list[int], bool], Job | None]
@@ -39,13 +45,20 @@ class Decoder:
     """
 
     def __init__(
-        self, model: torch.nn.Module, stop_ids: Sequence[int], rows: int, cache_bytes: int, device: torch.device
+        self,
+        model: torch.nn.Module,
+        stop_ids: Sequence[int],
+        rows: int,
+        cache_bytes: int,
+        device: torch.device,
+        choose: Choose = greedy,
     ):
         self.model = model
         self.stop_ids = frozenset(stop_ids)
         self.rows = rows
         self.cache_bytes = cache_bytes
         self.device = device
+        self.choose = choose
         self.pending: deque[Job] = deque()
         self.live: list[Job] = []
         self.prefix = PrefixCache()
@@ -64,7 +77,7 @@ class Decoder:
     def unfinished(self) -> list[Job]:
         """Jobs still to do, live ones from their start; their cached state is dropped."""
         left = [*self.live, *self.pending]
-        return [Job(job.index, job.prompt, job.max_new_tokens) for job in left]
+        return [Job(job.index, job.prompt, job.max_new_tokens, job.seed) for job in left]
 
     def _has_room(self, job: Job) -> bool:
         """Whether one more row fits into the row and memory limits; one row is always tried."""
@@ -118,7 +131,7 @@ class Decoder:
         logits = self.model(
             input_ids=ids, past_key_values=self.prefix.cache, use_cache=True, logits_to_keep=ends
         ).logits
-        return logits[0].argmax(dim=-1).tolist()
+        return self.choose(logits[0], [job.draw for job in jobs])
 
     def _step(self, on_done: OnDone) -> None:
         slots = self.slots
@@ -128,7 +141,7 @@ class Decoder:
             input_ids=last, attention_mask=slots.mask(), position_ids=slots.positions(),
             past_key_values=slots.cache, use_cache=True, logits_to_keep=1,
         ).logits  # fmt: skip
-        tokens = logits[:, -1].argmax(dim=-1).tolist()
+        tokens = self.choose(logits[:, -1], [job.draw for job in self.live])
         for row in reversed(range(len(tokens))):  # from the end: a removed row is replaced by the last one
             self._take(row, tokens[row], on_done)
 

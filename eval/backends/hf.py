@@ -1,4 +1,4 @@
-"""transformers in process: a local checkpoint, a PEFT adapter directory, or a hub id; greedy, batched, CPU or GPUs.
+"""transformers in process: a local checkpoint, a PEFT adapter directory, or a hub id; batched, on a CPU or GPUs.
 
     backend = HfBackend(load_model("runs/quickstart"), batch_size=32)
 
@@ -7,31 +7,26 @@ Prompts come from the encoder that made the training samples, set up as the chec
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM
 from transformers.cache_utils import get_layer_types_and_kwargs
 
-from data_prep import button
-from data_prep.dialogue import Dialogue, Message
-from data_prep.encode import Encoder, RejectedDialogue, load_tokenizer
+from data_prep.dialogue import Dialogue
+from data_prep.encode import Encoder
+from eval.backends.checkpoint import adapter_base, encoder_home, hashes_of, make_encoder, stop_ids_of
+from eval.backends.choose import chooser
 from eval.backends.decode import Decoder, Job, plan_order
 from eval.backends.padded import generate_padded
-from eval.protocol import EvalError, FollowUp, Reply, Request
-from eval.report import file_sha256
-from recipes.manifest import read_manifest
+from eval.backends.turns import Prompt, prompt_of, reply_of
+from eval.protocol import GREEDY, EvalError, FollowUp, Request, Sampling
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_ROWS, GPU_ROWS = 128, 64
-HASHED = ("*.safetensors", "pytorch_model*.bin", "adapter_*", "config.json", "generation_config.json", "tokenizer*",
-          "chat_template*")  # fmt: skip
 
 
 class Loaded(NamedTuple):
@@ -62,38 +57,9 @@ def load_model(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, name)
-    tokenizer_home = name if not base or _has_tokenizer(name) else base
-    encoder = make_encoder(tokenizer_home, name, tool_format, chat_template)
-    stop_ids = sorted({*encoder.stop_token_ids, *_generation_stops(name, model)})
+    encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
+    stop_ids = stop_ids_of(encoder, name, model.generation_config)
     return Loaded(name, model.eval(), encoder, stop_ids, [name, base] if base else [name])
-
-
-def adapter_base(name: str) -> str | None:
-    """The base model of an adapter directory, None for anything else. Raises EvalError where that base is gone."""
-    config = Path(name) / "adapter_config.json"
-    if not config.is_file():
-        if not Path(name).exists() and _looks_local(name):
-            raise EvalError(f"{name}: no such directory; give a checkpoint, an adapter directory, or a hub id")
-        return None
-    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise EvalError(
-            f"{config} names no base_model_name_or_path; set it to the model that the adapter was trained on"
-        )
-    if not Path(base).exists() and _looks_local(base):
-        raise EvalError(
-            f"adapter {name} needs its base model {base}, which is not there; put it back, or write its new place as "
-            f"base_model_name_or_path into {config}"
-        )
-    return base
-
-
-def _looks_local(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1
-
-
-def _has_tokenizer(folder: str) -> bool:
-    return (Path(folder) / "tokenizer_config.json").is_file()
 
 
 def _from_pretrained(name: str, dtype: Any, device_map: str | None, adapter: str | None) -> Any:
@@ -104,44 +70,12 @@ def _from_pretrained(name: str, dtype: Any, device_map: str | None, adapter: str
         raise EvalError(f"{what} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _generation_stops(name: str, model: Any) -> list[int]:
-    """End-of-turn ids of the checkpoint's generation_config.json, an adapter's own before its base model's."""
-    config = model.generation_config
-    if (Path(name) / "generation_config.json").is_file():
-        config = GenerationConfig.from_pretrained(name)
-    stops = config.eos_token_id
-    return [] if stops is None else [stops] if isinstance(stops, int) else list(stops)
-
-
-def make_encoder(tokenizer_home: str, name: str, tool_format: str | None, chat_template: str | None) -> Encoder:
-    """The encoder as the manifest beside the checkpoint says; options override, and without a manifest it is `auto`.
-
-    Text that looks like a control token is encoded as plain text: the model's own words go back into the prompt. Raises
-    EvalError where the saved template is not the one that was trained on.
-    """
-    manifest = read_manifest(name) if Path(name).is_dir() else None
-    facts = manifest["encoder"] if manifest else {}
-    encoder = Encoder(
-        load_tokenizer(tokenizer_home),
-        tool_format=tool_format or facts.get("tool_format", "auto"),  # type: ignore[arg-type]
-        chat_template=chat_template,
-        history=facts.get("history", "as_inferred"),
-        control_text="plain",
-    )
-    found, trained = encoder.facts()["template_sha256"], facts.get("template_sha256")
-    if trained and chat_template is None and found != trained:
-        raise EvalError(
-            f"{name}: its chat template (sha256 {found[:12]}) is not the one in manifest.json ({trained[:12]}); "
-            "restore chat_template.jinja, or choose a template with --chat-template"
-        )
-    return encoder
-
-
 class HfBackend:
     """Generates with a loaded model; implements eval.protocol.Backend."""
 
-    def __init__(self, loaded: Loaded, batch_size: int | None = None):
+    def __init__(self, loaded: Loaded, batch_size: int | None = None, sampling: Sampling = GREEDY):
         self.loaded = loaded
+        self.sampling = sampling
         self.model = loaded.model
         self.encoder = loaded.encoder
         self.device = self.model.get_input_embeddings().weight.device
@@ -152,13 +86,14 @@ class HfBackend:
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the model's files, and what decides the prompts."""
-        files = {source: _hashes(source, self.model) for source in self.loaded.sources}
+        files = {source: hashes_of(source, self.model.config) for source in self.loaded.sources}
         return {
             "backend": "hf",
             "model": files,
             "encoder": self.encoder.facts(),
             "stop_token_ids": self.loaded.stop_ids,
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "sampling": self.sampling.facts(),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -176,22 +111,23 @@ class HfBackend:
 
     def generate(self, requests: Sequence[Request], follow_up: FollowUp) -> None:
         """See Backend. Conversations go on in their own key/value cache; the batch size halves when memory runs out."""
-        state: dict[int, Request] = {}
+        asked: dict[int, tuple[Dialogue, Prompt]] = {}
 
         def job_of(index: int, request: Request | None) -> Job | None:
+            limit = getattr(self.model.config, "max_position_embeddings", None)  # foreign configs: not all have one
             while request is not None:
-                state[index] = request
-                job = self._job(index, request)
-                if isinstance(job, Job):
-                    return job
-                request = follow_up(index, job)
+                prompt = prompt_of(self.encoder, request, limit)
+                if isinstance(prompt, Prompt):
+                    asked[index] = (request.dialogue, prompt)
+                    seed = self.sampling.turn_seed(request.dialogue, prompt.hash)
+                    return Job(index, prompt.ids, prompt.max_new_tokens, seed)
+                request = follow_up(index, prompt)
             return None
 
         def done(job: Job, new_ids: list[int], stopped: bool) -> Job | None:
             self.new_tokens += len(new_ids)
-            return job_of(
-                job.index, follow_up(job.index, self._reply(state[job.index].dialogue, job, new_ids, stopped))
-            )
+            reply = reply_of(self.encoder, *asked[job.index], new_ids, stopped)
+            return job_of(job.index, follow_up(job.index, reply))
 
         started = time.perf_counter()
         made = [job_of(index, request) for index, request in enumerate(requests)]
@@ -202,9 +138,10 @@ class HfBackend:
 
     def _run(self, jobs: list[Job], done: Any) -> list[Job]:
         """Run until all is done or memory runs out; returns what is left, with fewer rows set."""
+        stops, choose = self.loaded.stop_ids, chooser(self.sampling)
         if not has_plain_cache(self.model):
-            return generate_padded(self.model, jobs, self.loaded.stop_ids, self.rows, self.device, done, self._halve)
-        decoder = Decoder(self.model, self.loaded.stop_ids, self.rows, self._cache_bytes(), self.device)
+            return generate_padded(self.model, jobs, stops, self.rows, self.device, done, self._halve, choose)
+        decoder = Decoder(self.model, stops, self.rows, self._cache_bytes(), self.device, choose)
         try:
             decoder.run(jobs, done)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -226,48 +163,6 @@ class HfBackend:
             return int(0.6 * torch.cuda.mem_get_info(self.device)[0])
         return psutil.virtual_memory().available // 3
 
-    def _job(self, index: int, request: Request) -> Job | Reply:
-        """The prompt as a job, or the reply that says why there can be none."""
-        try:
-            ids = self.encoder.prompt_ids(request.dialogue)
-        except RejectedDialogue as rejected:
-            return Reply("", None, rejected.code, "rejected", rejected.message, "", 0, 0)
-        limit = getattr(self.model.config, "max_position_embeddings", None)  # foreign configs: not all have one
-        if limit is not None and len(ids) >= limit:
-            return Reply(
-                "", None, "prompt_too_long", "rejected", f"{len(ids)} of {limit} tokens", _hash(ids), len(ids), 0
-            )
-        room = request.max_new_tokens if limit is None else min(request.max_new_tokens, limit - len(ids))
-        return Job(index, ids, room)
-
-    def _reply(self, dialogue: Dialogue, job: Job, new_ids: list[int], stopped: bool) -> Reply:
-        said = new_ids[:-1] if stopped else new_ids
-        message, error = None, None
-        if not stopped:
-            error = "no_stop"
-        else:
-            message, error = self._parse(said, dialogue)
-        return Reply(
-            text=self.encoder.tokenizer.decode(said),
-            message=message,
-            error=error,
-            finish_reason="stop" if stopped else "length",
-            prompt=self.encoder.tokenizer.decode(job.prompt),
-            prompt_hash=_hash(job.prompt),
-            prompt_tokens=len(job.prompt),
-            new_tokens=len(new_ids),
-        )
-
-    def _parse(self, ids: list[int], dialogue: Dialogue) -> tuple[Message | None, str | None]:
-        in_button = self.encoder.tool_format == "button"
-        has_tools = button.uses_button_prompt(dialogue) if in_button else bool(dialogue.tools)
-        try:
-            return self.encoder.parse(ids, has_tools), None
-        except button.TurnParseError as error:
-            return None, error.code
-        except RecursionError:
-            return None, "nested_too_deep"
-
 
 def has_plain_cache(model: Any) -> bool:
     """Whether every layer is plain or sliding-window attention, whose cache can be cut, moved and refilled."""
@@ -277,16 +172,3 @@ def has_plain_cache(model: Any) -> bool:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _hash(ids: list[int]) -> str:
-    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
-
-
-def _hashes(source: str, model: Any) -> dict[str, str]:
-    """sha256 of a directory's model and tokenizer files; a hub id's commit."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return {"hub": source, "commit": str(model.config._commit_hash)}
-    files = sorted({file for pattern in HASHED for file in folder.glob(pattern) if file.is_file()})
-    return {file.name: file_sha256(file) for file in files}

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: POST BASE_URL/chat/completions with messages and tools, greedy.
+"""Any OpenAI-compatible server: POST BASE_URL/chat/completions with messages and tools, greedy unless told otherwise.
 
     python -m eval run NAME --backend openai --base-url http://localhost:8000/v1 --tasks gsm8k --out DIR
 
@@ -21,7 +21,7 @@ import httpx
 
 from data_prep import button
 from data_prep.dialogue import Dialogue, Message, ToolCall
-from eval.protocol import EvalError, FinishReason, FollowUp, Reply, Request
+from eval.protocol import GREEDY, EvalError, FinishReason, FollowUp, Reply, Request, Sampling
 
 ATTEMPTS = 5
 FIRST_PAUSE_S = 1.0
@@ -56,6 +56,7 @@ class OpenAIBackend:
         concurrency: int,
         tool_format: str = "native",
         first_pause_s: float = FIRST_PAUSE_S,
+        sampling: Sampling = GREEDY,
         timeout_s: float = TIMEOUT_S,
     ):
         self.model = model
@@ -64,6 +65,7 @@ class OpenAIBackend:
         self.concurrency = concurrency
         self.tool_format = tool_format
         self.first_pause_s = first_pause_s
+        self.sampling = sampling
         key = os.environ.get("OPENAI_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)))
@@ -71,7 +73,8 @@ class OpenAIBackend:
 
     def identity(self) -> dict[str, Any]:
         """The server renders the template, so only the model's name and the form of the request are known."""
-        return {"backend": "openai", "model": self.model, "tool_format": self.tool_format}
+        facts = self.sampling.facts()
+        return {"backend": "openai", "model": self.model, "tool_format": self.tool_format, "sampling": facts}
 
     def describe(self) -> dict[str, Any]:
         """Where it ran and how often it was asked again."""
@@ -120,6 +123,9 @@ class OpenAIBackend:
         """The JSON that is sent."""
         dialogue = request.dialogue
         body: dict[str, Any] = {"model": self.model, "temperature": 0, "max_tokens": request.max_new_tokens}
+        if self.sampling.temperature:
+            body |= {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p}
+            body["seed"] = self.sampling.turn_seed(dialogue, "")  # a server may or may not honour it
         if self.tool_format == "button":
             rows = button.to_messages(dialogue)
             # A server takes a tool message only in answer to a native call.

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList
 
+from eval.backends.choose import Choose, greedy
 from eval.backends.decode import Job, OnDone
 
 
@@ -21,15 +23,16 @@ def generate_padded(
     device: torch.device,
     on_done: OnDone,
     on_error: Callable[[Exception], None],
+    choose: Choose = greedy,
 ) -> list[Job]:
     """One batch of the longest prompts; returns the jobs still to do, those that `on_done` adds among them."""
     left = sorted(jobs, key=lambda job: -len(job.prompt))
     batch, rest = left[:rows], left[rows:]
     try:
-        generated = _generate(model, batch, stop_ids, device)
+        generated = _generate(model, batch, stop_ids, device, choose)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         on_error(error)
-        return left
+        return [Job(job.index, job.prompt, job.max_new_tokens, job.seed) for job in left]  # what was drawn is forgotten
     for job, ids in zip(batch, generated, strict=True):
         end = next((position + 1 for position, token in enumerate(ids) if token in stop_ids), None)
         new_ids = ids[: min(end or len(ids), job.max_new_tokens)]
@@ -39,7 +42,21 @@ def generate_padded(
     return rest
 
 
-def _generate(model: Any, batch: Sequence[Job], stop_ids: Sequence[int], device: torch.device) -> list[list[int]]:
+class _Chosen(LogitsProcessor):
+    """Leaves `generate` no choice but the token chosen for each row."""
+
+    def __init__(self, choose: Choose, batch: Sequence[Job]):
+        self.choose = choose
+        self.draws = [job.draw for job in batch]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        tokens = torch.tensor(self.choose(scores, self.draws), device=scores.device)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
+
+
+def _generate(
+    model: Any, batch: Sequence[Job], stop_ids: Sequence[int], device: torch.device, choose: Choose
+) -> list[list[int]]:
     width = max(len(job.prompt) for job in batch)
     pad = stop_ids[0]
     ids = torch.tensor([[pad] * (width - len(job.prompt)) + job.prompt for job in batch], device=device)
@@ -48,6 +65,6 @@ def _generate(model: Any, batch: Sequence[Job], stop_ids: Sequence[int], device:
         out = model.generate(
             input_ids=ids, attention_mask=mask, do_sample=False, eos_token_id=list(stop_ids), pad_token_id=pad,
             max_new_tokens=max(job.max_new_tokens for job in batch), temperature=None, top_p=None, top_k=None,
-            repetition_penalty=1.0,
+            repetition_penalty=1.0, logits_processor=LogitsProcessorList([_Chosen(choose, batch)]),
         )  # fmt: skip
     return out[:, width:].tolist()
