@@ -14,9 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from eval import card
+from eval import card, html_compare, html_report
 from eval import compare as comparison
-from eval import html_compare, html_report
 from eval import report as reports
 from eval import sweep as sweeps
 from eval.protocol import Backend, EvalError, Sampling, Task
