@@ -11,9 +11,9 @@
 
 Each result of a call is a candidate for one subgoal, and so is the answer given to `finish`. Progress is the share of
 subgoals matched; calls only add candidates, so the last value is the best over time. Success is finished with progress
-1: an answer without `finish` ends the episode unfinished. Grounding is the share of steps whose observation is no error;
-a step is a call, or a turn without one. Results are compared as JSON values, coordinates within 50 km, as published, and
-computed numbers within a millionth, because distances come from another formula.
+1: an answer without `finish` ends the episode unfinished. Grounding is the share of steps whose observation is no
+error; a step is a call, or a turn without one. Results are compared as JSON values, coordinates within 50 km, as
+published, and computed numbers within a millionth, because distances come from another formula.
 """
 
 from __future__ import annotations
