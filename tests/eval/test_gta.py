@@ -7,20 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from data_prep.dialogue import Message, ToolCall, call_to_dict, message_to_dict
+from data_prep.dialogue import Dialogue, Message, ToolCall, call_to_dict, message_to_dict
 from eval.environments.gta import GtaEnvironment
 from eval.gta_data import answer_score, call_error, load_similarity, read_samples
 from eval.protocol import EvalError, Item, Score, Step
+from eval.run import evaluate
 from eval.tasks import gta, gta_step
 from eval.transcripts import make_record
-from tests.eval.helpers import reply_of
+from tests.eval.helpers import ScriptedBackend, reply_of
 from tests.eval.policies import answering, calling, text_of
 
 DATA = [str(Path(__file__).parent / "fixtures" / "gta")]
 STEPS = gta_step.load(DATA, None).items
 QUERIES = gta.load(DATA, None).items
 Similarity = Callable[[str, str], float]
+QUIET = Console(quiet=True)
 
 
 def words_shared(left: str, right: str) -> float:
@@ -283,3 +286,21 @@ def test_a_gold_call_stands_in_the_transcript_as_json() -> None:
     assert QUERIES[0].gold["chain"][0]["call"] == call_to_dict(gta.gold_chain(QUERIES[0])[0][0])
     assert json.loads(json.dumps(QUERIES[0].gold)) == QUERIES[0].gold
     assert message_to_dict(QUERIES[0].dialogue.messages[0])["role"] == "user"
+
+
+def test_a_report_of_both_modes_holds_the_published_tool_f1(tmp_path: Path) -> None:
+    def place(dialogue: Dialogue) -> tuple[str, int]:
+        return dialogue.messages[0].content, len(dialogue.messages)
+
+    golds = {place(item.dialogue): gold_text(item) for item in STEPS}
+
+    def say(dialogue: Dialogue) -> str:  # the gold step; after sample 2's chain, which has no answer, a word
+        return golds.get(place(dialogue), text_of(answering("Done.")))
+
+    tasks = [gta_step.TASK, gta.TASK]
+    loaded = {task.name: task.load(DATA, None) for task in tasks}
+    report = evaluate(ScriptedBackend(say), "m", tasks, loaded, DATA, str(tmp_path / "report"), console=QUIET)
+    steps, whole = report["tasks"]["gta_step"], report["tasks"]["gta"]
+    assert [steps["metrics"][name]["right"] for name in ("inst_acc", "tool_acc", "arg_acc")] == [8, 6, 6]
+    assert set(whole["totals"].values()) == {1.0} and len(whole["totals"]) == 4
+    assert whole["notes"]["ending"] == {"answer": 3} and "totals" not in steps
