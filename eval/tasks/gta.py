@@ -82,7 +82,7 @@ def scorer(similarity: Callable[[], Similarity | None]) -> Callable[[Item, Seque
                 values["ans_acc"] = found if episode.answer else 0.0
         gold = [call.name for call, _ in environment.chain]
         for category, count in tool_counts(gold, environment.called).items():
-            if count["gold"] or count["made"]:
+            if count["gold"]:  # fixed by the sample, so that two models are compared on the same ones
                 values[f"f1_{category}"] = min(1.0, 2 * count["hit"] / (count["gold"] + count["made"]))
         notes |= {"calls": str(len(environment.called)), "failed_calls": str(len(environment.errors))}
         unread = {name: episode.reason for name, value in values.items() if episode.reason and not value}
@@ -135,7 +135,7 @@ TASK = Task(
         "ans_acc": "A: answered with all gold words and no forbidden one, or its best similarity with a gold sentence",
     }
     | {
-        f"f1_{category}": f"samples with {category} calls, gold or made: F1 of the tools called"
+        f"f1_{category}": f"samples whose gold has {category} calls: F1 of the tools called"
         for category in CATEGORIES
     },
     max_new_tokens=MAX_NEW_TOKENS,
