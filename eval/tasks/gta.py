@@ -134,10 +134,7 @@ TASK = Task(
     metrics={
         "ans_acc": "A: answered with all gold words and no forbidden one, or its best similarity with a gold sentence",
     }
-    | {
-        f"f1_{category}": f"samples whose gold has {category} calls: F1 of the tools called"
-        for category in CATEGORIES
-    },
+    | {f"f1_{category}": f"samples whose gold has {category} calls: F1 of the tools called" for category in CATEGORIES},
     max_new_tokens=MAX_NEW_TOKENS,
     data_files=data_files,
     load=load,
