@@ -122,7 +122,8 @@ class Task:
 
     load(data_dirs, limit) -> Loaded, raising EvalError; next_request(item, steps) -> Request, None at the end;
     score(item, steps) -> Score, pure. `data_files(data_dirs)` are hashed into the report. claims(gold, texts): the
-    numbers that a finished item's turns state, for a second opinion; None for a task that scores none.
+    numbers that a finished item's turns state, for a second opinion; None for a task that scores none. totals(records):
+    scores of all transcripts together that are no mean over items; None for a task without any.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Task:
     next_request: Callable[[Item, Sequence[Step]], Request | None]
     score: Callable[[Item, Sequence[Step]], Score]
     claims: Callable[[dict[str, Any], Sequence[str]], list[Claim]] | None = None
+    totals: Callable[[Sequence[dict[str, Any]]], dict[str, float]] | None = None
 
 
 class FollowUp(Protocol):

@@ -176,6 +176,7 @@ def make_report(
         "tasks": {
             task.name: reports.summarize(task, by_task[task.name])
             | ({"second_opinion": second_opinion.summarize(task, by_task[task.name])} if task.claims else {})
+            | ({"totals": task.totals(by_task[task.name])} if task.totals else {})
             | {
                 "left_out": loaded[task.name].left_out,
                 "data": data[task.name],
