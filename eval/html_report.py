@@ -68,7 +68,10 @@ def _rows(report: dict[str, Any]) -> list[dict[str, Any]]:
             for metric, row in task["metrics"].items()
         ]
         counts = {"left out": task["left_out"], "finish reasons": task["finish_reasons"], **task["notes"]}
-        tasks.append({"name": name, "task": task, "rows": rows, "counts": _commonest(counts)})
+        totals = {
+            f"{total}, over all items": f"{reports.percent(f1)} %" for total, f1 in task.get("totals", {}).items()
+        }
+        tasks.append({"name": name, "task": task, "rows": rows, "counts": totals | _commonest(counts)})
     return tasks
 
 

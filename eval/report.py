@@ -138,6 +138,7 @@ def to_markdown(report: dict[str, Any]) -> str:
             if counts:
                 listed = ", ".join(f"{one_line(value)} {count:,}" for value, count in counts.items())
                 lines.append(f"- {key}: {listed}")
+        lines += [f"- {name}, over all items: {percent(value)} %" for name, value in task.get("totals", {}).items()]
         lines += _second_opinion(task.get("second_opinion"))
         data = ", ".join(f"{one_line(path)} sha256 {digest[:16]}" for path, digest in task["data"].items())
         lines += [

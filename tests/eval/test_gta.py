@@ -304,3 +304,5 @@ def test_a_report_of_both_modes_holds_the_published_tool_f1(tmp_path: Path) -> N
     assert [steps["metrics"][name]["right"] for name in ("inst_acc", "tool_acc", "arg_acc")] == [8, 6, 6]
     assert set(whole["totals"].values()) == {1.0} and len(whole["totals"]) == 4
     assert whole["notes"]["ending"] == {"answer": 3} and "totals" not in steps
+    for file in ("report.md", "report.html"):
+        assert "tool_f1_perception, over all items" in (tmp_path / "report" / file).read_text(encoding="utf-8")
