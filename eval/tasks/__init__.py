@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from eval.protocol import Task
 from eval.tasks import (
+    bfcl_multi_turn,
     function_calls,
     gsm8k,
     mathchat_error_analysis,
@@ -20,6 +21,7 @@ TASKS: dict[str, Task] = {
     "function_calls": function_calls.TASK,
     "calls": function_calls.CALLS_TASK,
     "program": program.TASK,
+    "bfcl_multi_turn": bfcl_multi_turn.TASK,
     "gsm8k": gsm8k.TASK,
     "mathchat_follow_up": mathchat_follow_up.TASK,
     "mathchat_error_correction": mathchat_error_correction.TASK,
