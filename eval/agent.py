@@ -60,7 +60,8 @@ def replay(dialogue: Dialogue, replies: Sequence[Reply], environment: Environmen
     def episode(ending: Ending | None, answer: str | None = None, reason: str | None = None) -> Episode:
         return Episode(msgspec.structs.replace(dialogue, messages=tuple(messages)), ending, read, answer, reason)
 
-    for read, reply in enumerate(replies[:max_turns], 1):
+    for reply in replies[:max_turns]:
+        read += 1
         if reply.message is None:
             return episode("rejected" if reply.finish_reason == "rejected" else "unparsed", reason=reply.error)
         if not reply.message.tool_calls:

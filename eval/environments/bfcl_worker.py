@@ -65,7 +65,6 @@ def _in_a_fork(line: str) -> str:
     return json.dumps({"stopped": stopped or "crash"})
 
 
-
 def _answer_and_exit(line: str, reading: int, writing: int) -> NoReturn:
     """In the fork: answer and end, whatever happens."""
     status = 1

@@ -75,12 +75,13 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
     """The first `limit` entries; no data directory is looked into. Raises EvalError where bfcl-eval is missing."""
     data = package_folder() / "data"
     docs = {name: _rows(data / "multi_turn_func_doc" / file) for name, file in DOCS.items()}
+    scenarios = None if limit is None else -(-limit // len(CATEGORIES))
     by_category = []
     for category in CATEGORIES:
         entries, answers = _rows(data / _file(category)), _rows(data / "possible_answer" / _file(category))
         if [entry["id"] for entry in entries] != [answer["id"] for answer in answers]:
             raise EvalError(f"{data}: entries and answers of {category} differ; install bfcl-eval again")
-        pairs = zip(entries, answers, strict=True)
+        pairs = zip(entries[:scenarios], answers[:scenarios], strict=True)
         by_category.append([make_item(category, entry, answer["ground_truth"], docs) for entry, answer in pairs])
     items = [item for scenario in zip(*by_category, strict=True) for item in scenario]
     return Loaded(items[:limit], {})
