@@ -1,4 +1,4 @@
-"""BFCL's task under calls that mean harm: literals only, nothing run as code, and a worker that can always be killed."""
+"""BFCL's task under calls that mean harm: literals only, nothing run as code, a worker that can always be killed."""
 
 from __future__ import annotations
 
@@ -115,9 +115,6 @@ def test_calls_that_take_too_much_are_stopped_counted_and_asked_no_second_time(i
     steps, score = play(item, replies_of(turns))
     assert score.notes["stopped_calls"] == "1" and score.values["success"] == 1.0  # it had no effect
     assert "the call was stopped" in next(m.content for m in steps[-1].dialogue.messages if m.role == "tool")
-    environment = BfclEnvironment(item.gold["entry"], {"power"})
-    greedy = environment.execute(ToolCall("c", "power", {"base": 2, "exponent": 10**11}))
-    assert greedy.startswith("Error during execution: ")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +126,7 @@ def test_calls_that_take_too_much_are_stopped_counted_and_asked_no_second_time(i
         ("return {'results': ['a' * (w.ANSWER_BYTES + 1)]}", "output"),
         ("os.abort()", "crash"),
         ("raise ValueError", "crash"),
-        ("open(path, 'w').write('x')", "crash"),
+        ("with open(path, 'w') as file: file.write('x')", "crash"),
     ],
 )
 def test_a_fork_that_breaks_a_limit_is_stopped_and_the_reason_is_said(answer: str, why: str, tmp_path: Path) -> None:
