@@ -1,6 +1,6 @@
 """BFCL's multi-turn task: gold passes, less than gold fails, and a user turn goes on as in the package's own runner.
 
-Tests marked `needs_bfcl` skip without the package. BFCL_ALL=1 plays all 800 entries (ten minutes), not every 21st.
+Tests marked `needs_bfcl` skip without the package. BFCL_ALL=1 plays all 800 entries (2 to 10 minutes), not every 21st.
 """
 
 from __future__ import annotations
