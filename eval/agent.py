@@ -8,6 +8,9 @@ The loop knows no tool format: a backend has parsed the turn with the encoder's 
 the results back through the same encoder. Every turn is replayed on a fresh environment, by `next_request` as by
 `score`, so an episode depends on its own turns alone, whatever else is generated beside it, and a killed run has no
 state to lose. That asks of an environment that it is deterministic and cheap beside generating a turn.
+
+A dialogue of several user turns is one episode each: the next starts from this one's dialogue and the user's message,
+on the same environment, with the replies behind `replies_read`.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Episode(NamedTuple):
 
     dialogue: Dialogue
     ending: Ending | None
+    replies_read: int
     answer: str | None = None
     reason: str | None = None
 
@@ -47,15 +51,17 @@ def replay(dialogue: Dialogue, replies: Sequence[Reply], environment: Environmen
     """The episode that these replies make of a dialogue ending where the assistant is to speak.
 
     It ends with a turn without calls, with one that cannot be read or written back, or after `max_turns` turns, the
-    calls of the last one still executed.
+    calls of the last one still executed; replies behind its end are not read.
     """
     messages = list(dialogue.messages)
-    calls_made = 0
+    calls_made = sum(len(message.tool_calls) for message in messages)
+    read = 0
 
     def episode(ending: Ending | None, answer: str | None = None, reason: str | None = None) -> Episode:
-        return Episode(msgspec.structs.replace(dialogue, messages=tuple(messages)), ending, answer, reason)
+        return Episode(msgspec.structs.replace(dialogue, messages=tuple(messages)), ending, read, answer, reason)
 
-    for reply in replies:
+    for reply in replies[:max_turns]:
+        read += 1
         if reply.message is None:
             return episode("rejected" if reply.finish_reason == "rejected" else "unparsed", reason=reply.error)
         if not reply.message.tool_calls:
@@ -70,7 +76,7 @@ def replay(dialogue: Dialogue, replies: Sequence[Reply], environment: Environmen
             for call in turn.tool_calls
         ]
         calls_made += len(turn.tool_calls)
-    return episode("step_limit" if len(replies) >= max_turns else None)
+    return episode("step_limit" if read == max_turns else None)
 
 
 def _numbered(message: Message, first: int) -> Message:

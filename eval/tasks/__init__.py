@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from eval.protocol import Task
 from eval.tasks import (
+    bfcl_multi_turn,
     function_calls,
     gsm8k,
     gta,
@@ -23,6 +24,7 @@ TASKS: dict[str, Task] = {
     "function_calls": function_calls.TASK,
     "calls": function_calls.CALLS_TASK,
     "program": program.TASK,
+    "bfcl_multi_turn": bfcl_multi_turn.TASK,
     "gta": gta.TASK,
     "gta_step": gta_step.TASK,
     "tool_query": tool_query.TASK,

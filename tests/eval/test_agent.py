@@ -76,6 +76,16 @@ def test_an_episode_ends_with_an_answer_an_unreadable_turn_or_the_step_limit(
     assert len(environment.calls) == executed
 
 
+def test_the_next_user_turn_goes_on_behind_the_replies_read_with_calls_numbered_on() -> None:
+    replies, environment = [TWO_CALLS, ANSWER, CALL, ANSWER], Echo()
+    first = replay(ASKED, replies, environment, 3)
+    assert first.replies_read == 2 and first.ending == "answer"
+    again = msgspec.structs.replace(first.dialogue, messages=(*first.dialogue.messages, *ASKED.messages))
+    second = replay(again, replies[first.replies_read :], environment, 3)
+    assert second.replies_read == 2 and len(environment.calls) == 3
+    assert [call.id for m in second.dialogue.messages for call in m.tool_calls] == ["call_0", "call_1", "call_2"]
+
+
 def nested(depth: int) -> dict:
     value: dict = {}
     for _ in range(depth):
