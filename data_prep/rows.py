@@ -60,8 +60,10 @@ class Rows:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._ids_file.close()
+        try:
+            self._file.close()
+        finally:  # on a full disk the first one can fail
+            self._ids_file.close()
 
     def __len__(self) -> int:
         return len(self._starts)
