@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from data_prep.dialogue import Message
-from eval.protocol import Claim, EvalError, Reply, Score, Step
+from eval.protocol import Claim, EvalError, Item, Reply, Request, Score, Step
 from eval.scorers import Verdict, gold_numbers, last_number, paper_like, strict
 
 TURN = re.compile(r"\n*\s*(A:|B:)")  # as the published scripts split; bold markers stay in the text as they do there
@@ -73,6 +73,26 @@ def split_turns(text: str) -> Turns:
     return turns
 
 
+def two_a_turns(
+    path: str, key: str, answers: int, limit: int | None
+) -> tuple[list[tuple[int, dict[str, Any], Turns]], dict[str, int]]:
+    """(number, row, turns) of rows whose dialogue under `key` has two A turns, and how many others were left out.
+
+    So the published scripts keep them. B must have spoken `answers` times at least. Raises EvalError.
+    """
+    kept: list[tuple[int, dict[str, Any], Turns]] = []
+    left_out = 0
+    for index, row in enumerate(read_rows(path, ("question", "answer", key), None)):
+        turns = split_turns(row[key])
+        if len(turns.a) != 2 or len(turns.b) < answers:
+            left_out += 1
+            continue
+        if limit is not None and len(kept) >= limit:
+            break
+        kept.append((index, row, turns))
+    return kept, {"not_two_a_turns": left_out} if left_out else {}
+
+
 def question_prompt(question: str) -> Message:
     """The published wording of the first round."""
     return Message(role="user", content="Solve this problem: " + question)
@@ -86,6 +106,22 @@ def said(reply: Reply) -> Message:
 def spoken(steps: Sequence[Step]) -> list[str]:
     """What the model said in each step, as scorers read it."""
     return [said(step.reply).content for step in steps]
+
+
+def asked_once(max_new_tokens: int) -> Callable[[Item, Sequence[Step]], Request | None]:
+    """`next_request` of a task with one turn."""
+    return lambda item, steps: None if steps else Request(item.dialogue, max_new_tokens)
+
+
+def one_claim(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
+    """`claims` of a task with one turn: its answer."""
+    return [Claim("", gold["answer"], texts[0])]
+
+
+def score_attempt(item: Item, steps: Sequence[Step]) -> Score:
+    """`score` of the two error tasks: the one answer, and again by whether the attempt shown is right."""
+    whole = number_values(one_claim(item.gold, spoken(steps)), [step.reply for step in steps])
+    return by_attempt(whole, item.gold["attempt_right"])
 
 
 def gold_kind(gold: str) -> str:

@@ -7,11 +7,10 @@ that the two compare.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from data_prep.dialogue import Dialogue, Message
-from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
-from eval.tasks.common import data_file, number_values, question_prompt, read_rows, spoken
+from eval.protocol import Item, Loaded, Score, Step, Task
+from eval.tasks.common import asked_once, data_file, number_values, one_claim, question_prompt, read_rows, spoken
 
 MAX_NEW_TOKENS = 400
 FILE = "gsm8k/test.jsonl"
@@ -28,17 +27,8 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
     return Loaded(items, {})
 
 
-def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
-    return None if steps else Request(item.dialogue, MAX_NEW_TOKENS)
-
-
 def score(item: Item, steps: Sequence[Step]) -> Score:
-    return number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
-
-
-def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
-    """The one answer."""
-    return [Claim("", gold["answer"], texts[0])]
+    return number_values(one_claim(item.gold, spoken(steps)), [step.reply for step in steps])
 
 
 def feed(item: Item) -> list[Message]:
@@ -57,7 +47,7 @@ TASK = Task(
     max_new_tokens=MAX_NEW_TOKENS,
     data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
     load=load,
-    next_request=next_request,
+    next_request=asked_once(MAX_NEW_TOKENS),
     score=score,
-    claims=claims,
+    claims=one_claim,
 )

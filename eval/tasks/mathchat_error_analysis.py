@@ -8,20 +8,10 @@ right final number; the rest is a judge's, `python -m eval judge`. Some "wrong" 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from data_prep.dialogue import Dialogue, Message
-from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
-from eval.tasks.common import (
-    BY_ATTEMPT,
-    attempt_right,
-    by_attempt,
-    data_file,
-    number_values,
-    read_rows,
-    split_turns,
-    spoken,
-)
+from eval.protocol import Item, Loaded, Task
+from eval.tasks.common import BY_ATTEMPT, asked_once, attempt_right, data_file, one_claim, score_attempt, two_a_turns
 
 MAX_NEW_TOKENS = 500
 FILE = "mathchat/error_analysis.jsonl"
@@ -34,16 +24,9 @@ OPENING = (  # the published script's
 
 def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
     """Rows with exactly two A turns, as the published script keeps them: 1,221 of 1,319."""
-    path = data_file(data_dirs, FILE, DOWNLOAD)
+    kept, left_out = two_a_turns(data_file(data_dirs, FILE, DOWNLOAD), "error_correction", 1, limit)
     items: list[Item] = []
-    left_out = 0
-    for index, row in enumerate(read_rows(path, ("question", "answer", "error_correction"), None)):
-        turns = split_turns(row["error_correction"])
-        if len(turns.a) != 2 or not turns.b:
-            left_out += 1
-            continue
-        if limit is not None and len(items) >= limit:
-            break
+    for index, row, turns in kept:
         messages = (
             Message(role="user", content=OPENING),
             Message(role="assistant", content=turns.a[0]),
@@ -58,21 +41,7 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
             "attempt_right": attempt_right(turns.b[0], row["answer"]),
         }
         items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
-    return Loaded(items, {"not_two_a_turns": left_out} if left_out else {})
-
-
-def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
-    return None if steps else Request(item.dialogue, MAX_NEW_TOKENS)
-
-
-def score(item: Item, steps: Sequence[Step]) -> Score:
-    whole = number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
-    return by_attempt(whole, item.gold["attempt_right"])
-
-
-def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
-    """The one answer."""
-    return [Claim("", gold["answer"], texts[0])]
+    return Loaded(items, left_out)
 
 
 def feed(item: Item) -> list[Message]:
@@ -88,7 +57,7 @@ TASK = Task(
     max_new_tokens=MAX_NEW_TOKENS,
     data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
     load=load,
-    next_request=next_request,
-    score=score,
-    claims=claims,
+    next_request=asked_once(MAX_NEW_TOKENS),
+    score=score_attempt,
+    claims=one_claim,
 )

@@ -14,7 +14,7 @@ import msgspec
 
 from data_prep.dialogue import Dialogue, Message
 from eval.protocol import Claim, Item, Loaded, Request, Score, Step, Task
-from eval.tasks.common import data_file, number_values, question_prompt, read_rows, said, split_turns, spoken
+from eval.tasks.common import data_file, number_values, question_prompt, said, spoken, two_a_turns
 
 MAX_NEW_TOKENS = 400
 FILE = "mathchat/follow_up.jsonl"
@@ -23,20 +23,13 @@ DOWNLOAD = "mathchat"
 
 def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
     """Rows with exactly two A turns, as the published script keeps them: all 1,319."""
-    path = data_file(data_dirs, FILE, DOWNLOAD)
+    kept, left_out = two_a_turns(data_file(data_dirs, FILE, DOWNLOAD), "followup", 2, limit)
     items: list[Item] = []
-    left_out = 0
-    for index, row in enumerate(read_rows(path, ("question", "answer", "followup"), None)):
-        turns = split_turns(row["followup"])
-        if len(turns.a) != 2 or len(turns.b) != 2:
-            left_out += 1
-            continue
-        if limit is not None and len(items) >= limit:
-            break
+    for index, row, turns in kept:
         dialogue = Dialogue(id=f"follow_up-{index}", source="mathchat", messages=(question_prompt(row["question"]),))
         gold = {"answers": [row["answer"], *turns.b], "questions": turns.a}
         items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
-    return Loaded(items, {"not_two_a_turns": left_out} if left_out else {})
+    return Loaded(items, left_out)
 
 
 def next_request(item: Item, steps: Sequence[Step]) -> Request | None:

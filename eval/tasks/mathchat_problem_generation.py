@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from data_prep.dialogue import Dialogue, Message
 from eval.equations import Equation, equations
-from eval.protocol import Item, Loaded, Request, Score, Step, Task
+from eval.protocol import Item, Loaded, Score, Step, Task
 from eval.scorers import MAX_CHARS, clean, numbers, stated_answer
-from eval.tasks.common import data_file, read_rows, spoken
+from eval.tasks.common import asked_once, data_file, read_rows, spoken
 
 MAX_NEW_TOKENS = 1024
 FILE = "mathchat/P2P_Generation.jsonl"
@@ -57,10 +57,6 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
         gold = {"problem": row["question"], "answer": row["answer"], "reference": row["new_problem"]}
         items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
     return Loaded(items, {})
-
-
-def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
-    return None if steps else Request(item.dialogue, MAX_NEW_TOKENS)
 
 
 class Parts(NamedTuple):
@@ -140,6 +136,6 @@ TASK = Task(
     max_new_tokens=MAX_NEW_TOKENS,
     data_files=lambda data_dirs: [data_file(data_dirs, FILE, DOWNLOAD)],
     load=load,
-    next_request=next_request,
+    next_request=asked_once(MAX_NEW_TOKENS),
     score=score,
 )

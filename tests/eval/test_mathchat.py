@@ -59,7 +59,7 @@ def test_error_analysis_keeps_the_published_rows_and_scores_its_references(real_
 
 def test_error_analysis_poses_the_problem_as_the_models_own_turn(real_data_dir: Path) -> None:
     item = mathchat_error_analysis.load([str(real_data_dir)], 1).items[0]
-    request = mathchat_error_analysis.next_request(item, [])
+    request = mathchat_error_analysis.TASK.next_request(item, [])
     assert request is not None and request.max_new_tokens == 500
     first, problem, attempt = request.dialogue.messages
     assert [message.role for message in (first, problem, attempt)] == ["user", "assistant", "user"]
@@ -80,7 +80,7 @@ def test_problem_generation_references_are_new_and_their_arithmetic_holds(real_d
 
 def test_problem_generation_gives_the_seed_with_its_solution(real_data_dir: Path) -> None:
     item = mathchat_problem_generation.load([str(real_data_dir)], 1).items[0]
-    request = mathchat_problem_generation.next_request(item, [])
+    request = mathchat_problem_generation.TASK.next_request(item, [])
     assert request is not None and request.max_new_tokens == 1024
     first, consent, seed = request.dialogue.messages
     assert [message.role for message in (first, consent, seed)] == ["user", "assistant", "user"]

@@ -92,7 +92,7 @@ def test_each_round_sees_the_models_own_answers_and_no_system_prompt(real_data_d
 
 def test_error_correction_shows_the_wrong_attempt_as_the_models_own(real_data_dir: Path) -> None:
     item = mathchat_error_correction.load([str(real_data_dir)], 1).items[0]
-    request = mathchat_error_correction.next_request(item, [])
+    request = mathchat_error_correction.TASK.next_request(item, [])
     assert request is not None and request.max_new_tokens == 300
     assert [message.role for message in request.dialogue.messages] == ["user", "assistant", "user"]
     assert "she must make $20" in request.dialogue.messages[1].content
