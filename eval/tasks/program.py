@@ -24,6 +24,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from data_prep.dialogue import Dialogue, ToolCall
+from data_prep.numbers import MAX_CHARS, clean, numbers
 from data_prep.sources.button import to_dialogue
 from data_prep.synth.compose import ALL_NAMES, make_row
 from data_prep.synth.domains import DOMAIN_OF, FUNCTIONS
@@ -32,7 +33,6 @@ from eval import agent
 from eval.call_scorers import exact_call
 from eval.environments.program import Executed, ProgramEnvironment
 from eval.protocol import Item, Loaded, Request, Score, Step, Task
-from eval.scorers import MAX_CHARS, clean, numbers
 
 SPLIT, SEED = "held_out", 7
 EPISODES = 200  # without --limit; half an interval is then at most 7 points, and more can be asked for
