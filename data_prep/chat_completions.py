@@ -39,6 +39,10 @@ class Unusable(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Garbled(Unusable):
+    """A response that was served, and broke on its way."""
+
+
 class Refused(Exception):
     """The server says that this request can never succeed (4xx): no retry."""
 
@@ -82,9 +86,9 @@ def read_response(response: httpx.Response) -> Answer:
         content, calls = message.get("content") or "", message.get("tool_calls") or []
         tokens = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise Unusable(f"no completion in the body ({type(error).__name__}): {response.text[:100]!r}") from error
+        raise Garbled(f"no completion in the body ({type(error).__name__}): {response.text[:100]!r}") from error
     if not isinstance(content, str) or not isinstance(calls, list):
-        raise Unusable(f"content is {type(content).__name__}, tool_calls {type(calls).__name__}")
+        raise Garbled(f"content is {type(content).__name__}, tool_calls {type(calls).__name__}")
     return Answer(content, calls, str(choice.get("finish_reason")), *tokens)
 
 
