@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -103,7 +103,23 @@ class Ask:
     def __init__(self, replier: Replier, rng: Random):
         self.rng = rng
         self.asked: list[Asked] = []
+        self.discarded: list[Rejected] = []
         self._replier = replier
+
+    async def first_good(self, make: Callable[[int], Awaitable[T]], samples: Iterable[int]) -> T:
+        """What `make(sample)` gives for the first sample that it does not reject; the others are counted as discarded.
+
+        Raises the last Rejected where there is none: one bad turn need not cost a whole dialogue, a bad seed does.
+        """
+        last: Rejected | None = None
+        for sample in samples:
+            if last is not None:
+                self.discarded.append(last)
+            try:
+                return await make(sample)
+            except Rejected as reason:
+                last = reason
+        raise last or ValueError("no samples to try")
 
     async def text(self, prompt: Prompt, parse: Callable[[str], T], sample: int = 0) -> T:
         """What `parse` makes of the reply; its ValueError is fed back once. Raises Rejected."""

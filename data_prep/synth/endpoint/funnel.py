@@ -18,6 +18,7 @@ class StageCounts:
     def __init__(self) -> None:
         self.accepted = self.made = self.unfinished = 0
         self.rejected: Counter[str] = Counter()
+        self.discarded: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[tuple[int, ...], str]]] = {}
         self.requests = self.prompt_tokens = self.new_tokens = 0
 
@@ -53,6 +54,10 @@ class Funnel:
         del examples[EXAMPLES:]
         self._changed(stage)
 
+    def discarded(self, stage: str, codes: Sequence[str]) -> None:
+        """Samples that were not good enough, where another one may have been."""
+        self.stages[stage].discarded.update(codes)
+
     def unfinished(self, stage: str) -> None:
         """A row that the budget did not reach."""
         self.stages[stage].unfinished += 1
@@ -75,6 +80,7 @@ class Funnel:
                 "accepted": counts.accepted,
                 "made": counts.made,
                 "rejected": dict(sorted(counts.rejected.items())),
+                "discarded": dict(sorted(counts.discarded.items())),
                 "unfinished": counts.unfinished,
                 "examples": {
                     code: [{"row": ".".join(map(str, path)), "message": message} for path, message in examples]
@@ -104,6 +110,7 @@ def to_text(report: dict[str, Any]) -> str:
         for code, count in entry["rejected"].items():
             lines.append(f"{entry['stage']}: {code} {count:,}")
             lines += [f"    row {one['row']}: {one['message']}" for one in entry["examples"][code]]
+        lines += [f"{entry['stage']}: sample discarded, {code} {n:,}" for code, n in entry["discarded"].items()]
     sent = report["sent"]
     lines += [
         "",

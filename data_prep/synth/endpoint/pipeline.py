@@ -129,6 +129,7 @@ class Runner:
             self.out_of_budget = True
             self.funnel.unfinished(stage.name)
             return []
+        self.funnel.discarded(stage.name, [reason.code for reason in ask.discarded])
         return self._children(stage.name, row, made, tuple(ask.asked))
 
     async def _all(self, stage: Together, rows: list[Row]) -> list[Row]:
