@@ -55,6 +55,11 @@ def parts(text: str) -> Parts:
     return Parts(problem[opening.end() :] if opening else problem, text[heading.end() :].strip())
 
 
+def new_problem_text(problem: str, solution: str) -> str:
+    """A new problem as the benchmark writes it; `parts` takes it apart again."""
+    return f"New Problem: {problem.strip()}\n\nSolution: {solution.strip()}"
+
+
 def copied(problem: str, seed: str) -> bool:
     """Whether half of the problem's runs of COPIED_WORDS words stand in the seed."""
     runs = _runs(problem)

@@ -13,12 +13,15 @@ import re
 from fractions import Fraction
 
 from data_prep.arithmetic import NotArithmetic, evaluate, tokenize
-from data_prep.equations import equations
-from data_prep.numbers import Number, clean, numbers, same_number, stated_answer, strict
+from data_prep.equations import equations, final_number_computed
+from data_prep.mathchat_form import new_problem_text, parts
+from data_prep.numbers import Number, clean, gold_numbers, numbers, same_number, stated_answer, strict
 from data_prep.synth.endpoint.ask import Rejected
 from data_prep.synth.mathchat.problems import number_text
 
 SPEAKER = re.compile(r"^\W{0,4}(?:Student|Tutor|Human|Assistant|User|GPT)\W{0,4}:", re.MULTILINE)
+CHATTER = re.compile(r"\A(?:Sure|Certainly|Of course|Here)\b[^\n\d]{0,80}\n\s*\n")  # to us, not to the student
+ENDING = re.compile(r"The answer is [^\n]{1,60}\Z")
 MARKUP = ("<<", ">>", "####", "```")  # GSM8K's calculator, its last line, code: none of it is said in a dialogue
 HIDDEN = re.compile(r"\b(?:reference|gold) (?:solution|answer)\b", re.IGNORECASE)
 MOST_DECIMALS = 2
@@ -31,6 +34,8 @@ def spoken(text: str) -> str:
         raise ValueError("the turn is empty")
     if SPEAKER.search(text):
         raise ValueError("write the text of the turn alone, without speakers' names")
+    if CHATTER.match(text):
+        raise ValueError("begin with the turn itself, without an introduction")
     markup = next((mark for mark in MARKUP if mark in text), None) or HIDDEN.search(text)
     if markup:
         raise ValueError(f"{markup if isinstance(markup, str) else markup[0]!r} has no place in the dialogue")
@@ -44,8 +49,8 @@ def final_answer(text: str, gold: Number, quoted: str = "") -> str:
     """
     text = spoken(text)
     verdict = strict(text, gold)
-    if verdict.unparsed:
-        raise ValueError("end with the sentence 'The answer is N.', where N is one number")
+    if verdict.unparsed or not ENDING.search(text):
+        raise ValueError("end with the sentence 'The answer is N.', where N is one number, and nothing after it")
     if not verdict.correct:
         raise Rejected("wrong_final_number", f"{number_text(gold)} is right, not {text[-80:]!r}")
     return sound(text, quoted)
@@ -72,7 +77,7 @@ def wrong_attempt(text: str, gold: Number) -> str:
     """An attempt that states one number other than the gold. Raises ValueError, or Rejected `attempt_is_right`."""
     text = spoken(text)
     verdict = strict(text, gold)
-    if verdict.unparsed:
+    if verdict.unparsed or not ENDING.search(text):
         raise ValueError("the attempt must end with the sentence 'The answer is N.', where N is one number")
     if verdict.correct:
         raise Rejected("attempt_is_right", f"the attempt reaches {number_text(gold)} as well")
@@ -123,3 +128,35 @@ def _plain(value: Fraction) -> str:
         raise ValueError(f"the result needs more than {MOST_DECIMALS} decimals; use other numbers")
     text = number_text(Number(value, MOST_DECIMALS))
     return text.rstrip("0").rstrip(".")
+
+
+def new(question: str, dialogue: str) -> str:
+    """A question that was not asked before. Raises Rejected `asked_before`."""
+    if question.lower() in dialogue.lower():
+        raise Rejected("asked_before", f"the dialogue has this question already: {question[:80]!r}")
+    return question
+
+
+def two_parts(problem: str, solution: str) -> None:
+    """A problem and its solution, which computes its answer and can be told apart again under their headings.
+
+    Raises ValueError, Rejected `wrong_equation`, `answer_not_computed` or `several_numbers`.
+    """
+    asked(problem)
+    spoken(solution)
+    golds = gold_numbers(solution)
+    if len({gold.value for gold in golds}) != 1 or not ENDING.search(solution.strip()):
+        raise ValueError("the solution must end with the sentence 'The answer is N.', where N is one number")
+    sound(solution)
+    if not final_number_computed(solution, equations(solution)):
+        raise Rejected("answer_not_computed", f"no equation of the solution has its answer: {solution[-80:]!r}")
+    if parts(new_problem_text(problem, solution)) != (problem.strip(), solution.strip()):
+        raise ValueError("neither part may have a heading such as 'Solution:' of its own")
+
+
+def thought(text: str) -> str:
+    """A rationale: no answer stated, arithmetic sound."""
+    text = spoken(text)
+    if stated_answer(text) is not None:
+        raise ValueError("the thought must not state the answer")
+    return sound(text)

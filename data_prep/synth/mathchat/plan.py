@@ -43,9 +43,7 @@ def depth_shares() -> dict[int, float]:
     """The share of dialogues of each depth, in pairs."""
     falls = {depth: FALL ** abs(depth - PEAK) for depth in range(1, DEEPEST + 1) if depth != PEAK}
     rest = (1 - PEAK_SHARE) / sum(falls.values())
-    return {
-        depth: PEAK_SHARE if depth == PEAK else rest * falls[depth] for depth in range(1, DEEPEST + 1)
-    }
+    return {depth: PEAK_SHARE if depth == PEAK else rest * falls[depth] for depth in range(1, DEEPEST + 1)}
 
 
 def depth_of(index: int) -> int:

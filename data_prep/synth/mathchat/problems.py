@@ -1,8 +1,8 @@
 r"""Problems with checked answers from a question/answer file: GSM8K's train.jsonl, or your own.
 
-    {"question": "Natalia sold clips to 48 ...", "answer": "Natalia sold 48/2 = <<48/2=24>>24 clips ...\n#### 72"}
-    {"problem": "What is the sum of ...", "solution": "We add ... so the sum is $\\boxed{12}$."}
-    {"question": "What is 3 * 4?", "answer": "12"}
+{"question": "Natalia sold clips to 48 ...", "answer": "Natalia sold 48/2 = <<48/2=24>>24 clips ...\n#### 72"}
+{"problem": "What is the sum of ...", "solution": "We add ... so the sum is $\\boxed{12}$."}
+{"question": "What is 3 * 4?", "answer": "12"}
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EXAMPLE = {
 
 
 def read_problem(raw: RawRow) -> Problem:
-    """The row's problem. Raises Rejected: `unreadable_json`, `row_keys`, `benchmark_row`, `no_gold`, `several_golds`."""
+    """The row's problem. Raises Rejected: `unreadable_json`, `row_keys`, `benchmark_row`, `no_gold`, ..."""
     row = raw.value
     if isinstance(row, Unreadable):
         raise Rejected("unreadable_json", row.message)
@@ -48,7 +48,9 @@ def read_problem(raw: RawRow) -> Problem:
     values = {number.value for number in stated}
     if len(values) != 1:
         code = "several_golds" if values else "no_gold"
-        raise Rejected(code, f"the answer must state one number, in `#### N`, \\boxed{{N}} or alone: {solution[-60:]!r}")
+        raise Rejected(
+            code, f"the answer must state one number, in `#### N`, \\boxed{{N}} or alone: {solution[-60:]!r}"
+        )
     answer = number_text(stated[0])
     worked = ANNOTATION.sub("", solution.rpartition("####")[0] or solution).strip()
     return Problem(question, f"{worked}\nThe answer is {answer}.", answer)
@@ -70,6 +72,8 @@ def number_text(number: Number) -> str:
     """`1200`, `-3`, `2.50` or `2/3`: as `numbers` reads it back."""
     if number.decimals is None:
         return str(number.value)
-    whole, rest = divmod(abs(number.value.numerator) * 10**number.decimals // number.value.denominator, 10**number.decimals)
+    whole, rest = divmod(
+        abs(number.value.numerator) * 10**number.decimals // number.value.denominator, 10**number.decimals
+    )
     sign = "-" if number.value < 0 else ""
     return f"{sign}{whole}" + (f".{rest:0{number.decimals}d}" if number.decimals else "")
