@@ -12,9 +12,16 @@ from functools import partial
 from typing import Any
 
 from data_prep.synth import compose
+from data_prep.synth.endpoint.run import Pipeline, add_endpoint_arguments, run_pipeline
+from data_prep.synth.mathchat import benchmark as mathchat_benchmark
+from data_prep.synth.mathchat import pipeline as mathchat_pipeline
 from data_prep.synth.maths import dialogues
 
-KINDS = ("button", "gsm8k", "mathchat")
+KINDS = ("button", "gsm8k", "mathchat", "mathchat_benchmark")
+PIPELINES: dict[str, Callable[[argparse.Namespace], Pipeline]] = {
+    "mathchat": mathchat_pipeline.build,
+    "mathchat_benchmark": mathchat_benchmark.build,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +40,13 @@ def main(argv: list[str]) -> int:
                         help="for small models: parameters undescribed, other tools of other domains")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     parser.add_argument("--backend", choices=("program",), default="program", help="what makes the dialogues")
+    add_endpoint_arguments(parser)
+    mathchat_pipeline.add_arguments(parser)
+    parser.add_argument("--faithful", action="store_true", help="the paper's stages alone")
+    parser.add_argument("--seeds", metavar="FILE", help="seed dialogues (default: our own)")
     args = parser.parse_args(argv)
+    if args.base_url or args.dry_run:
+        return run_pipeline(PIPELINES[args.kind](args), args)
     if args.rows < 1:
         parser.error(f"--rows must be at least 1, not {args.rows}")
     if args.rows_per_list < 1:

@@ -1,6 +1,6 @@
 """A pipeline as a command: options, the run itself, and what it writes.
 
-OUT.jsonl                   the rows
+OUT.jsonl                   the rows; one JSON list where the name ends in .json
 OUT.jsonl.lineage.jsonl     for each row, in the same order: seed, parents, prompts with hashes, requests, tokens
 OUT.jsonl.report.json/.txt  the funnel, examples of rejections, requests, repeats, cost
 OUT.jsonl.requests.sqlite   every reply (--store): the same command goes on where it was killed
@@ -34,7 +34,7 @@ ROWS_PER_REQUEST_PLACE = 2  # rows in progress for each request in flight, so th
 class Pipeline(NamedTuple):
     """What a pipeline is: stages, an endless or finite series of (name, value) seeds, prompts, and the exported row.
 
-    `settings` go into the report.
+    `settings` go into the report; `also` writes further files from the path of the rows and the rows.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Pipeline(NamedTuple):
     prompts: Prompts
     to_row: Callable[[Row], dict[str, Any]]
     settings: dict[str, Any]
+    also: Callable[[str, Sequence[dict[str, Any]]], None] = lambda out, rows: None
 
 
 def add_endpoint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,13 +120,24 @@ async def _run(pipeline: Pipeline, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write(pipeline: Pipeline, made: Made, report: dict[str, Any], out: str) -> None:
-    with OutFile(f"{out}.lineage.jsonl") as lineage, OutFile(out) as rows:
+    rows = [pipeline.to_row(row) for row in made.rows]
+    pipeline.also(out, rows)
+    with OutFile(f"{out}.lineage.jsonl") as lineage, OutFile(out) as file:
+        file.write(_json_list(rows) if out.endswith(".json") else b"".join(_json_line(row) for row in rows))
         for row in made.rows:
-            rows.write(json.dumps(pipeline.to_row(row), ensure_ascii=False).encode() + b"\n")
-            lineage.write(json.dumps(row.lineage(), ensure_ascii=False).encode() + b"\n")
+            lineage.write(_json_line(row.lineage()))
     for suffix, text in (("json", json.dumps(report, indent=2, ensure_ascii=False) + "\n"), ("txt", to_text(report))):
         with OutFile(f"{out}.report.{suffix}") as file:
             file.write(text.encode())
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def _json_list(rows: Sequence[dict[str, Any]]) -> bytes:
+    """One list, a row a line: the form of ShareGPT files."""
+    return b"[\n" + b",\n".join(_json_line(row).rstrip() for row in rows) + b"\n]\n"
 
 
 async def _takes_schemas(client: Client) -> bool:

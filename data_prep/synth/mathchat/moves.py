@@ -109,4 +109,4 @@ async def _corrected(talk: Talk, question: str, ask: Ask, sample: int) -> Talk:
     wrong = await parts.attempt(ask, talk.task, sample)
     right = await parts.correction(ask, talk.task, wrong, sample)
     talk = talk.says(question, wrong.attempt.strip(), trained=False)
-    return talk.says(right.hint.strip(), right.correction.strip(), task=talk.task._replace(solution=right.correction))
+    return talk.says(right.hint.strip(), right.correction.strip())

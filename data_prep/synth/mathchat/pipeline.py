@@ -51,13 +51,11 @@ class Seed(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of both pipelines of this package."""
-    parser.add_argument("--seeds", default=SEEDS, metavar="FILE",
-                        help=f"rows with question and answer, or problem and solution (default: {SEEDS})")  # fmt: skip
+    """The options that only this pipeline has; `--seeds` names its question/answer file."""
     parser.add_argument("--decontaminate", nargs="*", default=list(DECONTAMINATE), metavar="SET",
-                        help="evaluation sets or files of which no text may occur (gsm8k mathchat)")  # fmt: skip
+                        help="mathchat: evaluation sets or files of which no text may occur")  # fmt: skip
     parser.add_argument("--rationale", action="store_true",
-                        help="also what the tutor thinks before each turn, under `thinking`")  # fmt: skip
+                        help="mathchat: also what the tutor thinks before each turn, under `thinking`")  # fmt: skip
 
 
 def build(args: argparse.Namespace) -> Pipeline:
@@ -67,14 +65,22 @@ def build(args: argparse.Namespace) -> Pipeline:
     if args.rationale:
         stages.append(Stage("rationale", rationales))
     stages.append(Together("unique", Unique(contamination)))
-    settings = {"seeds": args.seeds, "decontaminate": args.decontaminate, "rationale": args.rationale, "tries": TRIES}
+    settings = {
+        "seeds": args.seeds or SEEDS,
+        "decontaminate": args.decontaminate,
+        "rationale": args.rationale,
+        "faithful": args.faithful,
+        "tries": TRIES,
+    }
     series = iter([("example", Seed(RawRow("example", 1, EXAMPLE), SHOWN, 0))]) if args.dry_run else seeds(args)
-    return Pipeline("mathchat", stages, series, parts.PROMPTS, lambda row: to_row(row.value), settings)
+    return Pipeline(
+        "mathchat", stages, series, parts.PROMPTS, lambda row: to_row(row.value, marked=not args.faithful), settings
+    )
 
 
 def seeds(args: argparse.Namespace) -> Iterator[tuple[str, Seed]]:
     """Every row once, then those that hold a problem again, up to ROUNDS times, each time to another plan."""
-    rows = read_seeds(args.seeds)
+    rows = read_seeds(args.seeds or SEEDS)
     index = 0
     for round_ in range(ROUNDS):
         for raw in rows:
@@ -123,17 +129,17 @@ def refuse_evaluation_text(problem: Problem, contamination: Contamination | None
 
 async def first(talk: Talk, ask: Ask) -> list[Talk]:
     """Stage: the move that poses the problem."""
-    return [await _moved(talk, talk.plan.moves[0], ask)]
+    return [await moved(talk, talk.plan.moves[0], ask)]
 
 
 async def rest(talk: Talk, ask: Ask) -> list[Talk]:
     """Stage: all further moves."""
     for move in talk.plan.moves[1:]:
-        talk = await _moved(talk, move, ask)
+        talk = await moved(talk, move, ask)
     return [talk]
 
 
-async def _moved(talk: Talk, move: str, ask: Ask) -> Talk:
+async def moved(talk: Talk, move: str, ask: Ask) -> Talk:
     """One move, by the first of TRIES samples that stands the checks."""
 
     async def make(sample: int) -> Talk:

@@ -42,11 +42,14 @@ class Talk(NamedTuple):
         return said or NOTHING_YET
 
 
-def to_row(talk: Talk) -> dict[str, Any]:
-    """MathChatsync's ShareGPT row; `train` and `thinking` stand in it only where there is something to say."""
+def to_row(talk: Talk, marked: bool = True) -> dict[str, Any]:
+    """MathChatsync's ShareGPT row. `marked`: `train: false` on a wrong turn of gpt, and `thinking` where there is any.
+
+    Without marks it is the published form to the letter, in which gpt's wrong attempts are trained on as well.
+    """
     turns = []
     for turn in talk.turns:
-        mark = {} if turn.trained else {"train": False}
-        thinking = {"thinking": turn.thinking} if turn.thinking else {}
+        mark = {} if turn.trained or not marked else {"train": False}
+        thinking = {"thinking": turn.thinking} if turn.thinking and marked else {}
         turns.append({"from": turn.speaker, "value": turn.text, **mark, **thinking})
     return {"conversations": turns}
