@@ -1,4 +1,8 @@
-"""`python -m data_prep synth button --out rows.jsonl --rows 1000 [--split held_out] [--seed 0]`."""
+"""Make dialogues by program, or with a model behind an OpenAI-compatible server.
+
+python -m data_prep synth button --out rows.jsonl --rows 1000 [--split held_out] [--seed 0]
+python -m data_prep synth button --out rows.jsonl --rows 200 --base-url http://localhost:8000/v1 --model NAME
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,26 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from data_prep.sources import SOURCES
 from data_prep.synth import compose
+from data_prep.synth.button.pipeline import button_pipeline
+from data_prep.synth.button.switches import Switches, read_switches
 from data_prep.synth.endpoint.run import Pipeline, add_endpoint_arguments, run_pipeline
 from data_prep.synth.mathchat import benchmark as mathchat_benchmark
 from data_prep.synth.mathchat import pipeline as mathchat_pipeline
 from data_prep.synth.maths import dialogues
 
-KINDS = ("button", "gsm8k", "mathchat", "mathchat_benchmark")
-PIPELINES: dict[str, Callable[[argparse.Namespace], Pipeline]] = {
-    "mathchat": mathchat_pipeline.build,
-    "mathchat_benchmark": mathchat_benchmark.build,
-}
+KINDS = ("button", "gsm8k", "mathchat")
 
 
 def main(argv: list[str]) -> int:
     """Write the rows and say how many a second; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep synth", description="Make dialogues by program.")
-    parser.add_argument("kind", choices=KINDS, help="whose row format to make; gsm8k is the problems of mathchat alone")
+    parser = argparse.ArgumentParser(prog="python -m data_prep synth", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "kind",
+        choices=dict.fromkeys((*KINDS, *PIPELINES)),
+        help="whose row format to make; gsm8k is the problems of mathchat alone",
+    )
     parser.add_argument("--out", required=True, help="JSON Lines file to write")
     parser.add_argument("--rows", type=int, required=True, help="how many rows")
     parser.add_argument("--split", choices=("train", "held_out"), default="train",
@@ -39,16 +46,30 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--simple", action="store_true",
                         help="for small models: parameters undescribed, other tools of other domains")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
-    parser.add_argument("--backend", choices=("program",), default="program", help="what makes the dialogues")
+    parser.add_argument("--backend", choices=("program", "endpoint"),
+                        help="what makes the dialogues (default: program, or endpoint with --base-url)")  # fmt: skip
     add_endpoint_arguments(parser)
-    mathchat_pipeline.add_arguments(parser)
     parser.add_argument("--faithful", action="store_true", help="the paper's stages alone")
-    parser.add_argument("--seeds", metavar="FILE", help="seed dialogues (default: our own)")
+    parser.add_argument("--switch", action="append", default=[], metavar="NAME=SHARE",
+                        help=f"of what goes beyond the paper: {', '.join(Switches.__struct_fields__)}")  # fmt: skip
+    parser.add_argument(
+        "--seeds", metavar="FILE", help="seed dialogues (default: our own); for mathchat, questions and answers"
+    )
+    mathchat_pipeline.add_arguments(parser)
+    parser.add_argument("--seed-source", choices=SOURCES, default="sharegpt", help="format of --seeds")
     args = parser.parse_args(argv)
-    if args.base_url or args.dry_run:
-        return run_pipeline(PIPELINES[args.kind](args), args)
     if args.rows < 1:
         parser.error(f"--rows must be at least 1, not {args.rows}")
+    if args.backend == "endpoint" or args.base_url or args.dry_run:
+        if not args.dry_run and not (args.base_url and args.model):
+            parser.error("a server needs --base-url and --model")
+        if args.concurrency < 1:
+            parser.error(f"--concurrency must be at least 1, not {args.concurrency}")
+        if args.kind not in PIPELINES:
+            parser.error(f"{args.kind} has no pipeline for a server; have {', '.join(PIPELINES)}")
+        return run_pipeline(PIPELINES[args.kind](args), args)
+    if args.kind not in KINDS:
+        parser.error(f"{args.kind} needs a server: give --base-url and --model")
     if args.rows_per_list < 1:
         parser.error(f"--rows-per-list must be at least 1, not {args.rows_per_list}")
     started = time.perf_counter()
@@ -62,6 +83,17 @@ def main(argv: list[str]) -> int:
     print(f"wrote {args.rows} {args.kind} rows ({args.split}, seed {args.seed}) to {args.out} "
           f"in {seconds:.1f} s, {args.rows / seconds:.0f} rows/s")  # fmt: skip
     return 0
+
+
+def _button(args: argparse.Namespace) -> Pipeline:
+    return button_pipeline(read_switches(args.faithful, args.switch), args.seed_source, args.seeds)
+
+
+PIPELINES: dict[str, Callable[[argparse.Namespace], Pipeline]] = {
+    "button": _button,
+    "mathchat": mathchat_pipeline.build,
+    "mathchat_benchmark": mathchat_benchmark.build,
+}
 
 
 def _maker(args: argparse.Namespace) -> Callable[[str, int, int], dict[str, Any]]:

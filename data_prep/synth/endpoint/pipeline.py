@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A value with its lineage. `path` is the seed's number, then the place among its siblings at each stage."""
+    """A value with its lineage. `path` is the seed's number, then its place wherever one row became several."""
 
     path: tuple[int, ...]
     seed: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
     @property
     def id(self) -> str:
-        """`17.0.1`, unique in a run."""
+        """`17.1`, unique at its stage."""
         return ".".join(map(str, self.path))
 
     def lineage(self) -> dict[str, Any]:
@@ -156,7 +156,8 @@ class Runner:
             return []
         self.funnel.accepted(stage, len(made))
         steps = (*row.steps, Step(stage, row.id, asked))
-        return [Row((*row.path, place), row.seed, value, steps) for place, value in enumerate(made)]
+        paths = [(*row.path, place) for place in range(len(made))] if len(made) > 1 else [row.path]
+        return [Row(path, row.seed, value, steps) for path, value in zip(paths, made, strict=bool(made))]
 
 
 async def make_rows(runner: Runner, seeds: Iterator[tuple[str, Any]], wanted: int) -> Made:

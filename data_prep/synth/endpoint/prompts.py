@@ -62,6 +62,10 @@ class Prompts:
         text = string.Template(file.prompt).substitute(values)
         return Prompt(name, digest, text, file.max_tokens, file.temperature, file.examples)
 
+    def template(self, name: str) -> str:
+        """The prompt with its placeholders."""
+        return self._files[name][0].prompt
+
     def digests(self) -> dict[str, str]:
         """{name: hash}, for the report."""
         return {name: digest for name, (_, digest) in self._files.items()}

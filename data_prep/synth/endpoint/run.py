@@ -163,6 +163,11 @@ async def _dry_run(pipeline: Pipeline, args: argparse.Namespace) -> str:
         f"--- {name} ({prompt.sha256}, max_tokens {prompt.max_tokens}, temperature {prompt.temperature})\n{prompt.text}"
         for name, prompt in dry.filled.items()
     ]
+    parts += [
+        f"--- {name} ({digest}), not asked for this seed\n{pipeline.prompts.template(name)}"
+        for name, digest in pipeline.prompts.digests().items()
+        if name not in dry.filled
+    ]
     per_seed = [sum(counts[place] for counts in dry.tokens.values()) for place in range(3)]
     share = args.rows / max(1, len(made))
     total = [round(number * share) for number in per_seed]

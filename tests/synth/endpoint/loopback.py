@@ -1,8 +1,8 @@
-"""A loopback OpenAI-compatible server: replies by a rule, faults of the network by chance, faults of the text by content.
+"""A loopback OpenAI-compatible server: replies by a rule, network faults by chance, faults of the text by content.
 
     with loopback(say, Faults(network=0.1, text=0.1)) as server: ... server.url, server.served
 
-`say(body)` is the rule. A fault of the text (prose around JSON, single quotes, wrong schema, cut JSON, `length`) depends
+`say(body)` is the rule. A fault of the text (prose around JSON, single quotes, wrong schema, cut JSON, `length`) hangs
 on the request's content alone, as a greedy model's would: the same request is answered the same way in every run.
 """
 
@@ -34,7 +34,7 @@ class Faults(NamedTuple):
 
 
 class Loopback(ThreadingHTTPServer):
-    """`served` counts how often each request was worked on, `faulted` the faults; `per_minute` is the server's limit."""
+    """`served` counts how often each request was worked on, `faulted` the faults; `per_minute` is its limit."""
 
     daemon_threads = True
     request_queue_size = 64
