@@ -114,12 +114,13 @@ def recomputed(calculation: str, claimed: str) -> str:
         value = evaluate(tokens)
     except NotArithmetic as error:
         raise ValueError(f"calculation {calculation[:60]!r} can't be computed ({error})") from error
+    result = _plain(value)
     said = numbers(clean(claimed))
     if len(said) != 1:
         raise ValueError(f"answer {claimed[:60]!r} must be one number")
     if said[0].value != value:
         raise Rejected("wrong_final_number", f"{calculation[:80]} is {value}, not {claimed[:40]}")
-    return _plain(value)
+    return result
 
 
 def _plain(value: Fraction) -> str:

@@ -105,9 +105,7 @@ def follow_up(told: Told, rng: random.Random, off: int) -> tuple[str, str]:
     _, change, expression = CHANGES[kind]
     question = WORDINGS[kind].format(lead=rng.choice(LEADS), k=amount)
     calculation = expression.format(n=before, k=amount)
-    return json.dumps({"question": question, "calculation": calculation, "answer": change(before, amount) + off}), (
-        question if off else ""
-    )
+    return json.dumps({"question": question, "calculation": calculation, "answer": change(before, amount) + off}), ""
 
 
 def change_of(question: str, before: int) -> tuple[str, int]:
