@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 Body = dict[str, Any]
 NETWORK = ("429 later", "429", "500", "hang", "cut", "half a body")
+REFUSALS = ("400",)  # only where asked for by name: they end a row
 TEXT = ("prose", "fence", "single quotes", "wrong schema", "cut JSON", "length")
 
 
@@ -93,8 +94,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
             wait = self.server.admit()
-            fault = self.server.draw(NETWORK, self.server.faults.network, self.server.rng)
-            if wait is None and fault not in ("429 later", "429", "500"):
+            fault = self.server.draw((*NETWORK, *REFUSALS), self.server.faults.network, self.server.rng)
+            if wait is None and fault not in ("429 later", "429", "500", "400"):
                 self.server.served[key] += 1
         try:
             self.respond(body, key, wait, fault)
@@ -109,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(429, b"slow down", {"Retry-After": f"{wait:.2f}"})
         if fault == "429 later":
             return self.send(429, b"slow down", {"Retry-After": "0.1"})
-        if fault in ("429", "500"):
+        if fault in ("429", "500", "400"):
             return self.send(int(fault), b"no")
         time.sleep(self.server.delay_s)
         content = json.dumps(self.completion(body, key)).encode()
