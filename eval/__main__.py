@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from data_prep.outfile import FULL_DISK
 from data_prep.shards import Shard
 from eval import card, html_compare, html_report, join, transcripts
 from eval import compare as comparison
@@ -46,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compare(options, console)
     except (EvalError, RecipeError) as error:  # the latter for a manifest that cannot be read
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        where = error.filename or "while writing"
+        print(f"error: {where}: {error.strerror}; make room and give the same command again: finished items are kept",
+              file=sys.stderr)  # fmt: skip
         return 2
     return 0
 

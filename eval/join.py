@@ -41,7 +41,7 @@ def join(folders: Sequence[str], out: str | os.PathLike[str]) -> dict[str, Any]:
     for name, task in run["tasks"].items():
         task["items"] = sum(items[folder][name] for folder in ordered)
     claim(Path(out), run)
-    Path(out, transcripts.FILE).write_text("".join(map(transcripts.to_line, records)), encoding="utf-8")
+    reports.replace_file(Path(out, transcripts.FILE), "".join(map(transcripts.to_line, records)))
     first = json.loads(Path(ordered[0], reports.JSON_FILE).read_text(encoding="utf-8"))
     facts = {name: {key: task[key] for key in ("left_out", "data")} for name, task in first["tasks"].items()}
     return write_report(out, run, find_tasks(",".join(run["tasks"])), facts, first["run"])

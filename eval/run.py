@@ -110,7 +110,7 @@ def claim(out: Path, run: dict[str, Any]) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EvalError(f"{out} is in use and holds no evaluation ({RUN_FILE} is missing); choose a new --out")
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    reports.replace_file(path, json.dumps(run, indent=2) + "\n")
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:
