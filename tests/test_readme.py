@@ -38,6 +38,7 @@ ELSEWHERE = {
     "accelerate launch --config_file accelerate_configs/zero3.yaml ": "needs GPUs; training/test_recipes_dry_run.py",
     "accelerate launch --config_file accelerate_configs/cpu_zero2.yaml ": "training/test_processes.py",
     "python -m eval run runs/button/llama3-8b-full ": "the checkpoint of that run on GPUs",
+    "python -m data_prep synth button --out served.jsonl --rows 200 --base-url ": "synth/endpoint, its own server",
     "python -m eval judge ": "eval/test_judge.py, against a server of its own",
     "python -m eval run MODEL --tasks bfcl_multi_turn ": "eval/test_bfcl.py, where the package is installed",
     "pip install ": "a package from an index",
