@@ -60,7 +60,9 @@ def origin_of(value: Any, name: str, schema: dict[str, Any], known: Known) -> st
         origins = [origin_of(item, name, {}, known) for item in items]
         return origins[-1] if origins and all(origins) else None
     if isinstance(value, bool):
-        return "words" if value and _words(name) & _words(known.user) else _in_results(value, known)
+        if value and _words(name) & _words(known.user):
+            return "words"
+        return "result" if any(value is said for said in _under(name, known.results)) else None
     if isinstance(value, (int, float)):
         return _origin_of_number(value, known)
     return _origin_of_text(value, known) if isinstance(value, str) and value.strip() else None
@@ -69,13 +71,15 @@ def origin_of(value: Any, name: str, schema: dict[str, Any], known: Known) -> st
 def _origin_of_number(value: float, known: Known) -> str | None:
     if any(_same(value, number) for number, _ in numbers(known.user)):
         return "user"
-    if _in_results(value, known):
+    given = list(leaves(known.results))
+    if any(_same(value, leaf) for leaf in given if isinstance(leaf, (int, float)) and not isinstance(leaf, bool)):
         return "result"
-    texts = [known.user, *(leaf for leaf in leaves(known.results) if isinstance(leaf, str))]
-    for text in texts:
-        for number, unit in numbers(text):
-            if _same(value, number) or any(_same(value, number * factor) for factor in FACTORS.get(unit, ())):
-                return "unit"
+    texts = [leaf for leaf in given if isinstance(leaf, str)]
+    if any(_same(value, number) for text in texts for number, _ in numbers(text)):
+        return "result"
+    for text in (known.user, *texts):
+        if any(_same(value, number * factor) for number, unit in numbers(text) for factor in FACTORS.get(unit, ())):
+            return "unit"
     return None
 
 
@@ -91,20 +95,19 @@ def _origin_of_text(value: str, known: Known) -> str | None:
     if _is_known_time(value, [known.user, *results], known.clock):
         return "date"
     words = _words(value)
-    if words and any(words <= _words(text) for text in (known.user, *results)):
+    if len("".join(words)) > 1 and any(words <= _words(text) for text in (known.user, *results)):
         return "words"
     if words and all(_meant(word, _words(known.user)) for word in words):
         return "unit"
     return None
 
 
-def _in_results(value: Any, known: Known) -> str | None:
-    same = any(
-        leaf is value or (not isinstance(leaf, (bool, str)) and not isinstance(value, bool) and _same(value, leaf))
-        for leaf in leaves(known.results)
-        if leaf is not None
-    )
-    return "result" if same else None
+def _under(name: str, value: Any) -> Iterator[Any]:
+    """What a JSON value has under a key, at any depth."""
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _under(name, item)
+    if isinstance(value, dict) and name in value:
+        yield value[name]
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -145,10 +148,15 @@ def _stands_in(part: str, text: str) -> bool:
     at = text.find(part)
     while at >= 0:
         before, after = text[at - 1 : at], text[at + len(part) : at + len(part) + 1]
-        if not (before.isalnum() and part[0].isalnum()) and not (after.isalnum() and part[-1].isalnum()):
+        if not (_joins(before) and part[0].isalnum()) and not (_joins(after) and part[-1].isalnum()):
             return True
         at = text.find(part, at + 1)
     return False
+
+
+def _joins(char: str) -> bool:
+    """Whether a character makes one word, number or code with what stands beside it."""
+    return char.isalnum() or char in ("-", "_")
 
 
 def _words(text: str) -> set[str]:

@@ -37,11 +37,17 @@ async def verify(switches: Switches, trajectory: Trajectory, ask: Ask) -> list[T
 
 
 def check_hidden(trajectory: Trajectory) -> None:
-    """Raises Rejected `plan_leaked` where the assistant quotes the plan, names it or knows what only the plan says."""
-    plan = " ".join(trajectory.toolbox.composed.sub_tasks)
+    """Raises Rejected `plan_leaked` where the assistant quotes the plan, names it or knows what only the plan says; or
+    where the user says what stands in the plan and not in the composed task."""
+    composed = trajectory.toolbox.composed
+    plan = " ".join(composed.sub_tasks)
     details = set(_details(plan))
     seen = _visible_before_all(trajectory.toolbox)
     for message in trajectory.messages:
+        if message.role == "user":
+            secret = (details - set(_details(f"{composed.task} {seen}"))) & set(_details(message.content))
+            if secret:
+                raise Rejected("plan_leaked", f"the user says {sorted(secret)[0]!r}: {message.content[:200]!r}")
         if message.role == "assistant":
             said = f"{message.thinking or ''}\n{message.content}"
             calls = dump_json([call.arguments for call in message.tool_calls])

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 MAX_CHARS = 100_000
@@ -92,6 +93,9 @@ def _read(text: str) -> Any:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         pass
+    parts = [(part.start(), part.end()) for part in _PART.finditer(text) if part[0][0] in "'\""]
+    if any(not text[end:start].strip() for (_, end), (start, _) in pairwise(parts)):
+        return None  # two texts side by side: Python would join them
     literal = _PART.sub(lambda part: _WORDS.get(part[0], part[0]), text)
     try:
         value = ast.literal_eval(literal)

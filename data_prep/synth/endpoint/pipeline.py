@@ -25,6 +25,7 @@ from data_prep.synth.endpoint.funnel import Funnel
 FIRST_YIELD = 0.5
 LEAST_YIELD = 0.02  # a run that keeps less than this of its seeds stops: the model can't do the task
 TRIED_BEFORE_STOPPING = 100
+MAX_BATCH = 250  # seeds; a run that its budget stops has finished the batches before
 
 
 class Step(NamedTuple):
@@ -166,7 +167,7 @@ async def make_rows(runner: Runner, seeds: Iterator[tuple[str, Any]], wanted: in
     tried = 0
     while len(rows) < wanted:
         kept = len(rows) / tried if tried else FIRST_YIELD
-        size = math.ceil((wanted - len(rows)) / max(kept, LEAST_YIELD, 0.25 * FIRST_YIELD))
+        size = min(MAX_BATCH, math.ceil((wanted - len(rows)) / max(kept, LEAST_YIELD)))
         batch = [Row((tried + at,), name, value) for at, (name, value) in enumerate(islice(seeds, size))]
         tried += len(batch)
         rows += await runner.run(batch)

@@ -17,14 +17,17 @@ WORDS = {
     "actions": "planning booking comparing cancelling renewing checking ordering renting insuring repairing choosing",
     "subjects": "ferry museum hotel concert garage bakery clinic theatre library vineyard airport stadium campsite "
     "marina gallery warehouse hostel cinema aquarium market castle orchard brewery observatory tramway cottage",
-    "reasons": "for-a-family for-work before-the-holidays with-old-friends on-a-small-budget at-short-notice",
+    "whom": "family work friends grandparents students neighbours colleagues twins pensioners scouts tourists "
+    "newcomers musicians gardeners nurses builders sailors cyclists beekeepers translators",
+    "occasions": "before-the-holidays on-a-small-budget at-short-notice in-midwinter despite-rain after-an-illness "
+    "without-a-car during-a-strike for-an-anniversary under-renovation overnight abroad",
     "places": "Lyon Porto Bergen Graz Siena Gdansk Malmo Leuven Bilbao Zadar Turku Cork Basel Tartu Nantes Girona",
     "others": "parking catering cleaning insurance luggage guide breakfast shuttle storage tasting permit lighting",
     "forms": "refund booking permit discount membership visitor loyalty safety",
     "names": "Ana-Ruiz Bo-Lindqvist Chen-Wei Dara-Okafor Emil-Novak Fay-Turner Gus-Keller Hana-Sato",
 }
 WORD_LISTS = [[word.replace("-", " ") for word in words.split()] for words in WORDS.values()]
-ACTIONS, SUBJECTS, REASONS, PLACES, OTHERS, FORMS, NAMES = WORD_LISTS
+ACTIONS, SUBJECTS, WHOM, OCCASIONS, PLACES, OTHERS, FORMS, NAMES = WORD_LISTS
 MONTHS = list(calendar.month_name)
 
 LOOK_UP = re.compile(r"[Ll]ook up the (\w+) code for (\w+) on (\d+) (\w+) (\d{4})")
@@ -45,13 +48,15 @@ def section(prompt: str, name: str) -> str:
 
 
 def scenario(prompt: str, rng: Random) -> dict[str, Any]:
-    return {"scenario": f"{rng.choice(ACTIONS)} a {rng.choice(SUBJECTS)} visit {rng.choice(REASONS)}"}
+    return {
+        "scenario": f"{rng.choice(ACTIONS)} a {rng.choice(SUBJECTS)} for {rng.choice(WHOM)} {rng.choice(OCCASIONS)}"
+    }
 
 
 def expand(prompt: str, rng: Random) -> dict[str, Any]:
-    action, _, subject, rest = section(prompt, "scenario").split(maxsplit=3)
-    changed = (rng.choice(ACTIONS), subject) if "its action" in prompt else (action, rng.choice(SUBJECTS))
-    return {"scenario": f"{changed[0]} a {changed[1]} {rest.split()[0]} {rng.choice(REASONS)}"}
+    action, _, subject, _ = section(prompt, "scenario").split(maxsplit=3)
+    action, subject = (rng.choice(ACTIONS), subject) if "its action" in prompt else (action, rng.choice(SUBJECTS))
+    return {"scenario": f"{action} a {subject} for {rng.choice(WHOM)} {rng.choice(OCCASIONS)}"}
 
 
 def look_up(subject: str, rng: Random) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 Body = dict[str, Any]
 NETWORK = ("429 later", "429", "500", "hang", "cut", "half a body")
+REFUSALS = ("400",)  # only where asked for by name: they end a row
 TEXT = ("prose", "fence", "single quotes", "wrong schema", "cut JSON", "length")
 
 
@@ -53,6 +55,11 @@ class Loopback(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed in the middle of a request is no news; any other error is."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError, json.JSONDecodeError)):
+            super().handle_error(request, client_address)
 
     def admit(self) -> float | None:
         """None, or in how many seconds the last minute's requests allow another."""
@@ -87,8 +94,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
             wait = self.server.admit()
-            fault = self.server.draw(NETWORK, self.server.faults.network, self.server.rng)
-            if wait is None and fault not in ("429 later", "429", "500"):
+            fault = self.server.draw((*NETWORK, *REFUSALS), self.server.faults.network, self.server.rng)
+            if wait is None and fault not in ("429 later", "429", "500", "400"):
                 self.server.served[key] += 1
         try:
             self.respond(body, key, wait, fault)
@@ -103,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(429, b"slow down", {"Retry-After": f"{wait:.2f}"})
         if fault == "429 later":
             return self.send(429, b"slow down", {"Retry-After": "0.1"})
-        if fault in ("429", "500"):
+        if fault in ("429", "500", "400"):
             return self.send(int(fault), b"no")
         time.sleep(self.server.delay_s)
         content = json.dumps(self.completion(body, key)).encode()

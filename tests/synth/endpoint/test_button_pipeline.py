@@ -3,82 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import jsonschema
-import pytest
 
 from data_prep.quarantine import Quarantine, iter_dialogues
 from tests.synth.endpoint.button_model import SENTINEL, say
-from tests.synth.endpoint.loopback import NETWORK, Faults, Loopback, loopback
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-CONCURRENCY = 8
-FAULTS = Faults(network=0.06, text=0.05, hang_s=2.0)
-
-
-def start(server: Loopback, out: Path, rows: int, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "data_prep", "synth", "button", "--out", str(out), "--rows", str(rows),
-               "--base-url", server.url, "--model", "m", "--concurrency", str(CONCURRENCY), "--timeout", "1", *more]  # fmt: skip
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-
-
-def undisturbed(tmp_path: Path, rows: int) -> bytes:
-    """What a run without network faults and kills makes; the text's faults belong to the model and stay."""
-    out = tmp_path / "undisturbed.jsonl"
-    with loopback(say, FAULTS._replace(network=0.0)) as server:
-        finish(start(server, out, rows))
-    return out.read_bytes()
-
-
-def killed_and_resumed(server: Loopback, out: Path, rows: int, kills: int, share_s: float) -> int:
-    """Kill the run at random points, each time later; then let it finish. Returns how many kills met a running one."""
-    rng = random.Random(0)
-    met = 0
-    for _ in range(kills):
-        process = start(server, out, rows)
-        before = len(server.bodies)
-        while process.poll() is None and len(server.bodies) == before:  # importing takes seconds; kill at work
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0.0, share_s))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            met += 1
-        process.communicate()
-    finish(start(server, out, rows))
-    return met
-
-
-def compare_with_kills(tmp_path: Path, rows: int, kills: int, share_s: float) -> dict[str, Any]:
-    """The issue's promise; returns the figures."""
-    expected = undisturbed(tmp_path, rows)
-    out = tmp_path / "killed.jsonl"
-    with loopback(say, FAULTS) as server:
-        met = killed_and_resumed(server, out, rows, kills, share_s)
-        served, faulted = server.served, server.faulted
-    report = json.loads((tmp_path / "killed.jsonl.report.json").read_text())
-    repeated = sum(count - 1 for count in served.values())
-    lost = sum(faulted[kind] for kind in ("hang", "cut", "half a body"))
-    assert out.read_bytes() == expected
-    assert repeated <= met * CONCURRENCY + lost
-    assert repeated <= report["sent"]["repeats"] <= met * CONCURRENCY + lost
-    assert report["rows"] == rows and report["sent"]["runs"] == kills + 1
-    check_rows(out, rows)
-    return {"kills": met, "requests": served.total(), "repeated": repeated, "lost": lost, "faults": dict(faulted)}
+from tests.synth.endpoint.kills import compare_with_kills
 
 
 def check_rows(path: Path, rows: int) -> None:
@@ -124,10 +55,5 @@ def validate(messages: list[dict[str, str]]) -> None:
 
 
 def test_a_run_killed_at_random_points_makes_the_same_rows_and_repeats_only_what_was_in_flight(tmp_path: Path) -> None:
-    compare_with_kills(tmp_path, rows=20, kills=3, share_s=1.5)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("FULL_SYNTH"), reason="minutes; FULL_SYNTH=1 runs it")
-def test_200_rows_come_out_whatever_the_server_does_and_ten_kills_change_nothing(tmp_path: Path) -> None:
-    print(compare_with_kills(tmp_path, rows=200, kills=10, share_s=12.0))
+    out, _ = compare_with_kills("button", say, tmp_path, rows=20, kills=3, longest_s=1.5)
+    check_rows(out, 20)
