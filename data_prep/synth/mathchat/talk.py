@@ -49,7 +49,10 @@ def to_row(talk: Talk, marked: bool = True) -> dict[str, Any]:
     """
     turns = []
     for turn in talk.turns:
-        mark = {} if turn.trained or not marked else {"train": False}
-        thinking = {"thinking": turn.thinking} if turn.thinking and marked else {}
-        turns.append({"from": turn.speaker, "value": turn.text, **mark, **thinking})
+        said: dict[str, Any] = {"from": turn.speaker, "value": turn.text}
+        if marked and not turn.trained:
+            said["train"] = False
+        if marked and turn.thinking:
+            said["thinking"] = turn.thinking
+        turns.append(said)
     return {"conversations": turns}
