@@ -25,8 +25,10 @@ FAULTS = Faults(network=0.06, text=0.05, hang_s=TIMEOUT_S + 2)
 
 
 def start(kind: str, server: Loopback, out: Path, rows: int, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "data_prep", "synth", kind, "--out", str(out), "--rows", str(rows), "--model", "m",
-               "--base-url", server.url, "--concurrency", str(CONCURRENCY), "--timeout", str(TIMEOUT_S), *more]  # fmt: skip
+    command = [
+        *(sys.executable, "-m", "data_prep", "synth", kind, "--out", str(out), "--rows", str(rows), "--model", "m"),
+        *("--base-url", server.url, "--concurrency", str(CONCURRENCY), "--timeout", str(TIMEOUT_S), *more),
+    ]
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
