@@ -46,6 +46,7 @@ def rejection(check: Any, *arguments: Any) -> str:
         ("So 12 - 2 = 10.", "form"),
         ("It is 10 or 11. The answer is 10 or 11.", "form"),
         ("The answer is 10. Tell me if you need more.\n\nBye.", "form"),
+        ("So 12 - 2 = 10. The answer is 10. Bye!", "form"),
         ("Sure, here you go.\n\n12 - 2 = 10. The answer is 10.", "form"),
         ("Tutor: 12 - 2 = 10. The answer is 10.", "form"),
         ("12 - 2 = <<12-2=10>>10. The answer is 10.", "form"),

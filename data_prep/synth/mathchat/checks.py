@@ -1,7 +1,7 @@
 r"""What must be true of a turn before it is used; the numbers are recomputed, never believed.
 
     final_answer("He has 12 - 2 = 10 pens. The answer is 10.", gold)      the text, or Rejected("wrong_final_number")
-    recomputed("(3 + 2) * 4 - 2")                                         -> "18"
+    recomputed("(3 + 2) * 4 - 2", "18.0")                                 "18", or the same for another claim
 
 A ValueError is about form: the model is told and may write the turn again. Rejected is about content: it is not told,
 for a model that hears what should come out makes its working fit.
@@ -21,7 +21,7 @@ from data_prep.synth.mathchat.problems import number_text
 
 SPEAKER = re.compile(r"^\W{0,4}(?:Student|Tutor|Human|Assistant|User|GPT)\W{0,4}:", re.MULTILINE)
 CHATTER = re.compile(r"\A(?:Sure|Certainly|Of course|Here)\b[^\n\d]{0,80}\n\s*\n")  # to us, not to the student
-ENDING = re.compile(r"The answer is [^\n]{1,60}\Z")
+ENDING = re.compile(r"The answer is (?:(?!\.\s)[^\n]){1,60}\Z")  # no further sentence, no further line
 MARKUP = ("<<", ">>", "####", "```")  # GSM8K's calculator, its last line, code: none of it is said in a dialogue
 HIDDEN = re.compile(r"\b(?:reference|gold) (?:solution|answer)\b", re.IGNORECASE)
 MOST_DECIMALS = 2

@@ -98,7 +98,8 @@ async def follow_up(ask: Ask, task: Problem, dialogue: str, sample: int) -> tupl
     said = await ask.json(prompt, Asked, check, sample)
     answer = checks.recomputed(said.calculation, str(said.answer))
     text = await _answered(ask, dialogue, said.question, gold_numbers(f"#### {answer}")[0], sample)
-    return said.question, Problem(f"{task.question}\n\nFollow-up: {said.question}", text, answer)
+    asked = said.question.strip()
+    return asked, Problem(f"{task.question}\n\nFollow-up: {asked}", text, answer)
 
 
 async def _answered(ask: Ask, dialogue: str, question: str, gold: Number, sample: int) -> str:

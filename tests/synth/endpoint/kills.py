@@ -19,9 +19,8 @@ from tests.synth.endpoint.loopback import Body, Faults, Loopback, loopback
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONCURRENCY = 8
-# A machine that many share may take seconds over an honest reply; only what takes longer than that is a hang.
-TIMEOUT_S = 5.0
-FAULTS = Faults(network=0.06, text=0.05, hang_s=TIMEOUT_S + 2)
+TIMEOUT_S = 3.0  # a machine that many share may take a second over an honest reply
+FAULTS = Faults(network=0.06, text=0.05, hang_s=TIMEOUT_S + 1)
 
 
 def start(kind: str, server: Loopback, out: Path, rows: int, *more: str) -> subprocess.Popen[str]:
