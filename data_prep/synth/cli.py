@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,8 @@ from data_prep.synth.endpoint.run import Pipeline, add_endpoint_arguments, run_p
 from data_prep.synth.maths import dialogues
 
 KINDS = ("button", "gsm8k", "mathchat")
+OF_PROGRAMS = ("split", "max_calls", "user_turns", "max_tools", "rows_per_list", "simple")
+OF_SERVERS = ("model", "faithful", "switch", "seeds", "seed_source", "store", "budget_tokens", "budget_money")
 
 
 def main(argv: list[str]) -> int:
@@ -54,11 +56,13 @@ def main(argv: list[str]) -> int:
     if args.backend == "endpoint" or args.base_url or args.dry_run:
         if not args.dry_run and not (args.base_url and args.model):
             parser.error("a server needs --base-url and --model")
+        _refuse_options(parser, args, OF_PROGRAMS, "makes dialogues by program, without a server")
         if args.concurrency < 1:
             parser.error(f"--concurrency must be at least 1, not {args.concurrency}")
         if args.kind not in PIPELINES:
             parser.error(f"{args.kind} has no pipeline for a server; have {', '.join(PIPELINES)}")
         return run_pipeline(PIPELINES[args.kind](args), args)
+    _refuse_options(parser, args, OF_SERVERS, "needs --base-url")
     if args.rows_per_list < 1:
         parser.error(f"--rows-per-list must be at least 1, not {args.rows_per_list}")
     started = time.perf_counter()
@@ -72,6 +76,13 @@ def main(argv: list[str]) -> int:
     print(f"wrote {args.rows} {args.kind} rows ({args.split}, seed {args.seed}) to {args.out} "
           f"in {seconds:.1f} s, {args.rows / seconds:.0f} rows/s")  # fmt: skip
     return 0
+
+
+def _refuse_options(parser: argparse.ArgumentParser, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """An option that would do nothing is an error."""
+    for name in names:
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} {why}")
 
 
 def _button(args: argparse.Namespace) -> Pipeline:
