@@ -19,7 +19,12 @@ from data_prep.sources import SOURCES
 from data_prep.synth import compose
 from data_prep.synth.button.pipeline import button_pipeline
 from data_prep.synth.button.switches import Switches, read_switches
-from data_prep.synth.endpoint.run import Pipeline, add_endpoint_arguments, run_pipeline
+from data_prep.synth.endpoint.run import (
+    Pipeline,
+    add_endpoint_arguments,
+    check_endpoint_arguments,
+    run_pipeline,
+)
 from data_prep.synth.maths import dialogues
 
 KINDS = ("button", "gsm8k", "mathchat")
@@ -54,11 +59,8 @@ def main(argv: list[str]) -> int:
     if args.rows < 1:
         parser.error(f"--rows must be at least 1, not {args.rows}")
     if args.backend == "endpoint" or args.base_url or args.dry_run:
-        if not args.dry_run and not (args.base_url and args.model):
-            parser.error("a server needs --base-url and --model")
+        check_endpoint_arguments(parser, args)
         _refuse_options(parser, args, OF_PROGRAMS, "makes dialogues by program, without a server")
-        if args.concurrency < 1:
-            parser.error(f"--concurrency must be at least 1, not {args.concurrency}")
         if args.kind not in PIPELINES:
             parser.error(f"{args.kind} has no pipeline for a server; have {', '.join(PIPELINES)}")
         return run_pipeline(PIPELINES[args.kind](args), args)

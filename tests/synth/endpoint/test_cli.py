@@ -14,6 +14,7 @@ from data_prep.__main__ import main
         ("--backend endpoint --model m", "needs --base-url and --model"),
         ("--base-url http://localhost:1/v1 --model m --split held_out", "--split makes dialogues by program"),
         ("--base-url http://localhost:1/v1 --model m --concurrency 0", "--concurrency must be at least 1"),
+        ("--base-url http://localhost:1/v1 --model m --budget-money 1", "--budget-money needs --price-in"),
         ("--faithful", "--faithful needs --base-url"),
         ("--switch realism=0", "--switch needs --base-url"),
     ],
