@@ -2,6 +2,7 @@
 
 python -m data_prep synth button --out rows.jsonl --rows 1000 [--split held_out] [--seed 0]
 python -m data_prep synth button --out rows.jsonl --rows 200 --base-url http://localhost:8000/v1 --model NAME
+python -m data_prep synth mathchat --seeds FILE --out rows.jsonl --rows 200 --base-url URL --model NAME
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,12 +20,25 @@ from data_prep.sources import SOURCES
 from data_prep.synth import compose
 from data_prep.synth.button.pipeline import button_pipeline
 from data_prep.synth.button.switches import Switches, read_switches
-from data_prep.synth.endpoint.run import Pipeline, add_endpoint_arguments, run_pipeline
+from data_prep.synth.endpoint.run import (
+    Pipeline,
+    add_endpoint_arguments,
+    check_endpoint_arguments,
+    run_pipeline,
+)
 from data_prep.synth.mathchat import benchmark as mathchat_benchmark
 from data_prep.synth.mathchat import pipeline as mathchat_pipeline
 from data_prep.synth.maths import dialogues
 
 KINDS = ("button", "gsm8k", "mathchat")
+OF_PROGRAMS = ("split", "max_calls", "user_turns", "max_tools", "rows_per_list", "simple")
+OF_SERVERS = ("model", "faithful", "switch", "seeds", "seed_source", "store", "budget_tokens", "budget_money",
+              "decontaminate", "rationale")  # fmt: skip
+OF_OTHERS = {  # options that this pipeline does not read
+    "button": ("decontaminate", "rationale"),
+    "mathchat": ("switch", "seed_source"),
+    "mathchat_benchmark": ("switch", "seed_source", "faithful", "decontaminate", "rationale"),
+}
 
 
 def main(argv: list[str]) -> int:
@@ -61,15 +75,15 @@ def main(argv: list[str]) -> int:
     if args.rows < 1:
         parser.error(f"--rows must be at least 1, not {args.rows}")
     if args.backend == "endpoint" or args.base_url or args.dry_run:
-        if not args.dry_run and not (args.base_url and args.model):
-            parser.error("a server needs --base-url and --model")
-        if args.concurrency < 1:
-            parser.error(f"--concurrency must be at least 1, not {args.concurrency}")
+        check_endpoint_arguments(parser, args)
+        _refuse_options(parser, args, OF_PROGRAMS, "makes dialogues by program, without a server")
         if args.kind not in PIPELINES:
             parser.error(f"{args.kind} has no pipeline for a server; have {', '.join(PIPELINES)}")
+        _refuse_options(parser, args, OF_OTHERS[args.kind], f"is not an option of {args.kind}")
         return run_pipeline(PIPELINES[args.kind](args), args)
     if args.kind not in KINDS:
         parser.error(f"{args.kind} needs a server: give --base-url and --model")
+    _refuse_options(parser, args, OF_SERVERS, "needs --base-url")
     if args.rows_per_list < 1:
         parser.error(f"--rows-per-list must be at least 1, not {args.rows_per_list}")
     started = time.perf_counter()
@@ -83,6 +97,13 @@ def main(argv: list[str]) -> int:
     print(f"wrote {args.rows} {args.kind} rows ({args.split}, seed {args.seed}) to {args.out} "
           f"in {seconds:.1f} s, {args.rows / seconds:.0f} rows/s")  # fmt: skip
     return 0
+
+
+def _refuse_options(parser: argparse.ArgumentParser, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """An option that would do nothing is an error."""
+    for name in names:
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} {why}")
 
 
 def _button(args: argparse.Namespace) -> Pipeline:

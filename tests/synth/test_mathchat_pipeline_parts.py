@@ -181,3 +181,20 @@ def test_a_dry_run_shows_every_prompt_and_asks_nobody(capsys: pytest.CaptureFixt
     assert synth(["mathchat_benchmark", "--out", out, "--rows", "10", "--dry-run"]) == 0
     assert "gives 1 rows\n" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("mathchat --switch realism=0 --dry-run", "--switch is not an option of mathchat"),
+        ("mathchat_benchmark --rationale --dry-run", "--rationale is not an option of mathchat_benchmark"),
+        ("mathchat_benchmark", "mathchat_benchmark needs a server"),
+        ("mathchat --rationale", "--rationale needs --base-url"),
+    ],
+)
+def test_options_of_another_pipeline_are_refused(
+    capsys: pytest.CaptureFixture[str], command: str, complaint: str
+) -> None:
+    with pytest.raises(SystemExit):
+        synth([*command.split(), "--out", "rows.jsonl", "--rows", "1"])
+    assert complaint in capsys.readouterr().err

@@ -50,17 +50,21 @@ def button_pipeline(switches: Switches, seed_source: str = "sharegpt", seed_file
         Stage("verify", partial(verify, switches)),
         Stage("export", export),
     ]
-    settings = {"switches": msgspec.to_builtins(switches), "seeds": seed_file or "our own"}
-    to_row = exact_row if switches == FAITHFUL else tagged_row
-    return Pipeline("button", stages, seeds(seed_source, seed_file or str(OUR_SEEDS)), prompts, to_row, settings)
-
-
-def seeds(source: str, file: str) -> Iterator[tuple[str, Seed]]:
-    """The dialogues of a file, over and over: in each round but the first, another expansion of their scenarios."""
     with Quarantine(None) as quarantine:
-        dialogues = [(d.id, as_text(d)) for d in iter_dialogues(source, [file], quarantine)]
+        file = seed_file or str(OUR_SEEDS)
+        dialogues = [(d.id, as_text(d)) for d in iter_dialogues(seed_source, [file], quarantine)]
     if not dialogues:
-        raise DialogueError("no_seeds", f"{file}: no row can be read as {source}; see python -m data_prep check")
+        raise DialogueError("no_seeds", f"{file}: no row can be read as {seed_source}; see python -m data_prep check")
+    settings = {
+        "switches": msgspec.to_builtins(switches),
+        "seeds": {"file": seed_file or "our own", "read": quarantine.read, "rejected": dict(quarantine.by_reason)},
+    }
+    to_row = exact_row if switches == FAITHFUL else tagged_row
+    return Pipeline("button", stages, rounds(dialogues), prompts, to_row, settings)
+
+
+def rounds(dialogues: list[tuple[str, str]]) -> Iterator[tuple[str, Seed]]:
+    """The seeds over and over: in each round but the first, another expansion of their scenarios."""
     for number in count():
         for name, text in dialogues:
             yield name, Seed(name, text, number)

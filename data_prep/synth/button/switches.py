@@ -24,7 +24,9 @@ class Switches(msgspec.Struct, frozen=True):
     clock: float = 1.0  # a date and time in the system prompt, known to all agents
     consistent_tools: float = 1.0  # the tool agent sees earlier results; the same call returns the same
     check_results: float = 1.0  # results must fit the function's `responses`
-    provenance: float = 1.0  # every argument comes from the user, a result, the clock or a schema default
+    # Every argument comes from the user, an earlier result, the clock or a schema default, as of before its turn: so
+    # parallel calls are proven not to need each other's results.
+    provenance: float = 1.0
     tool_errors: float = 0.12  # one call fails once, and the assistant must recover
     missing_parameter: float = 0.08  # the user forgets a detail, and the assistant must ask
     no_suitable_tool: float = 0.05  # no listed tool can do it, and the assistant must say so

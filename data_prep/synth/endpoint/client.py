@@ -45,7 +45,10 @@ class Limits(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """Most tokens or money for all runs of a store together; prices are for a million tokens."""
+    """Most tokens or money for all runs of a store together; prices are for a million tokens.
+
+    What a lost reply cost is not known and not counted; the report says how many were lost.
+    """
 
     tokens: int | None = None
     money: float | None = None
@@ -172,6 +175,9 @@ class Client:
                 if isinstance(error, Unusable) and error.retry_after_s:  # it says so to all of our requests
                     self._not_before = max(self._not_before, time.monotonic() + error.retry_after_s)
                 continue
+            except EndpointError as error:
+                self.store.failed(sending, f"refused: {error}"[:200])
+                raise
             self.store.put(sending, body, reply)
             self._tokens.correct(reply.prompt_tokens + reply.new_tokens - sum(need))
             return reply

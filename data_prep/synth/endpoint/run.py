@@ -65,6 +65,16 @@ def add_endpoint_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dry-run", action="store_true", help="show the prompts and the estimated cost, ask nothing")
 
 
+def check_endpoint_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the program with the usage where the options can't work together."""
+    if not args.dry_run and not (args.base_url and args.model):
+        parser.error("a server needs --base-url and --model")
+    if args.concurrency < 1:
+        parser.error(f"--concurrency must be at least 1, not {args.concurrency}")
+    if args.budget_money is not None and not (args.price_in or args.price_out):
+        parser.error("--budget-money needs --price-in and --price-out")
+
+
 def limits_of(args: argparse.Namespace) -> Limits:
     """The limits in the options."""
     return Limits(args.concurrency, args.requests_per_minute, args.tokens_per_minute, args.timeout)
@@ -83,8 +93,6 @@ def run_pipeline(pipeline: Pipeline, args: argparse.Namespace) -> int:
     if args.dry_run:
         print(asyncio.run(_dry_run(pipeline, args)))
         return 0
-    if args.budget_money is not None and not (args.price_in or args.price_out):
-        raise SystemExit("error: --budget-money needs --price-in and --price-out")
     report = asyncio.run(_run(pipeline, args))
     print(to_text(report), end="")
     return 0 if report["stopped"] is None else 1

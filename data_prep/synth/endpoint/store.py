@@ -62,13 +62,18 @@ class Store:
     def __enter__(self) -> Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=10.0)
+            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # two runs would send the same twice
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(TABLES)
             self._run = self._write("INSERT INTO runs DEFAULT VALUES", ())
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"{self.path}: is no usable store of replies ({error}); name another --store") from error
+            self._db.close()
+            raise self._unusable(error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,6 +116,11 @@ class Store:
         repeats = self._db.execute(lost, LOST).fetchone()[0]
         first = self._db.execute("SELECT count(DISTINCT key) FROM sendings").fetchone()[0]
         return Sent(runs, sendings, repeats, sendings - first - repeats)
+
+    def _unusable(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"{self.path}: is no usable store of replies ({error}); end the run that uses it, or name another --store"
+        )
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> int:
         try:

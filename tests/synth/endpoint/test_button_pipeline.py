@@ -23,7 +23,7 @@ def check_rows(path: Path, rows: int) -> None:
         validate(json.loads(line)["messages"])
 
 
-def validate(messages: list[dict[str, str]]) -> None:
+def validate(messages: list[dict[str, str]], results_fit: bool = True) -> None:
     """An independent reading of BUTTON's format: alternation, tags, calls by JSON schema, results in call order."""
     listed = json.loads(messages[0]["content"].split("<tool>\n")[1].split("\n</tool>")[0])
     tools = {tool["name"]: tool for tool in listed}
@@ -48,7 +48,7 @@ def validate(messages: list[dict[str, str]]) -> None:
             results = json.loads(content)
             assert [(r["name"], r["arguments"]) for r in results] == [(c["name"], c["arguments"]) for c in calls]
             for result in results:
-                if "error" not in result["results"]:
+                if results_fit and "error" not in result["results"]:
                     assert set(result["results"]) == set(tools[result["name"]]["responses"])
         before = role
     assert before == "assistant" and not calls

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from data_prep.chat_completions import EndpointError
+from data_prep.outfile import OutputError
 from data_prep.synth.endpoint import client as client_module
 from data_prep.synth.endpoint.client import Budget, BudgetSpent, Client, Limits
 from data_prep.synth.endpoint.store import Reply, Sent, Store
@@ -76,6 +77,17 @@ def test_two_rows_that_ask_the_same_at_the_same_time_send_it_once(tmp_path: Path
     with loopback(say, delay_s=0.05) as server, Store(tmp_path / "s.sqlite") as store:
         asyncio.run(run(store))
         assert len(server.bodies) == 2
+
+
+def test_a_store_serves_one_run_at_a_time(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.sqlite"), pytest.raises(OutputError, match=r"locked.*end the run that uses it"):
+        Store(tmp_path / "s.sqlite").__enter__()
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s.sqlite").write_text("no database, but as long as one would have to be" * 50)
+    with pytest.raises(OutputError, match=r"s\.sqlite: is no usable store"):
+        Store(tmp_path / "s.sqlite").__enter__()
 
 
 def test_retry_after_holds_all_requests_back(tmp_path: Path) -> None:

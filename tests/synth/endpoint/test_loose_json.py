@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.synth.endpoint.loose_json import loads
@@ -18,12 +18,14 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 OBJECTS = st.dictionaries(TEXT, VALUES, max_size=3)
 
 
+@settings(max_examples=40)
 @given(OBJECTS, st.sampled_from(("plain", "prose", "fence")))
 def test_an_object_is_read_whatever_stands_around_it(value: dict[str, Any], around: str) -> None:
     text = json.dumps(value)
     assert loads(text if around == "plain" else spoil(text, around)) == value
 
 
+@settings(max_examples=25)
 @given(OBJECTS)
 def test_an_object_that_is_cut_off_is_never_read_as_a_part_of_itself(value: dict[str, Any]) -> None:
     text = json.dumps({"head": value, "tail": [1, 2]})

@@ -99,10 +99,10 @@ def test_rows_and_their_order_depend_on_replies_and_never_on_when_they_came(tmp_
     for name, concurrency in (("a", 1), ("b", 8), ("c", 8)):
         out = tmp_path / f"{name}.jsonl"
         with loopback(slowly, Faults(text=0.2)) as server:
-            assert run_pipeline(word_pipeline(prompts), options(server, out, 30, f"--concurrency={concurrency}")) == 0
+            assert run_pipeline(word_pipeline(prompts), options(server, out, 12, f"--concurrency={concurrency}")) == 0
         files.append((out.read_bytes(), Path(f"{out}.lineage.jsonl").read_bytes(), report_of(out)["funnel"]))
     assert files[0] == files[1] == files[2]
-    assert len(files[0][0].splitlines()) == 30
+    assert len(files[0][0].splitlines()) == 12
 
 
 def test_every_row_tells_where_it_came_from(tmp_path: Path, prompts: Prompts) -> None:
