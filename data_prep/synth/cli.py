@@ -59,9 +59,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     button.add_argument("--parallel", choices=("mixed", "on", "off"), default=default.parallel,
                         help="whether the prompt allows parallel calls (default: in half of the rows)")  # fmt: skip
     button.add_argument("--no-bottom-up", action="store_true",
-                        help="ablation: requests of single steps side by side, none needs another's result")  # fmt: skip
+                        help="ablation: single steps side by side, none needs another's result")  # fmt: skip
     button.add_argument("--clock", action="store_true",
-                        help="today's date in the system prompt, and requests that name dates relative to it")  # fmt: skip
+                        help="today's date in the prompt, and requests that name dates relative to it")  # fmt: skip
     for name, what in (("errors", "a call fails, by the tool's fault or by an untrained mistake, and is made again"),
                        ("missing", "the request leaves a value open and the assistant asks for it"),
                        ("no-tool", "no listed tool serves the request and none is called")):  # fmt: skip

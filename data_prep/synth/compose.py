@@ -21,6 +21,7 @@ from data_prep.synth import clock, wording
 from data_prep.synth.domains import DOMAIN_OF, DOMAINS, FUNCTIONS
 from data_prep.synth.functions import ToolError
 from data_prep.synth.graph import SHAPES, Plan, length_of, plans, plans_within, side_by_side, single_steps
+from data_prep.synth.kinds import DATE
 from data_prep.synth.options import MISSING, NO_TOOL, OWN_ERROR, TOOL_ERROR, Options
 from data_prep.synth.steps import Task, execute, go_wrong, independent, leave_open
 from data_prep.synth.world import World
@@ -32,6 +33,7 @@ PARALLEL_ON_SHARE = 0.5
 PLANS_PER_DOMAIN = 8  # a domain with fewer plans of a shape is drawn less often
 ATTEMPTS = 50
 SINGLE_LENGTHS = {2: 0.6, 3: 0.35, 4: 0.05, 5: 0.1, 6: 0.1}  # those of SHAPES up to 4 calls, as near as can be
+DEFAULT = Options()
 Drawn = tuple[Plan, str]  # a plan and its shape
 
 
@@ -43,12 +45,12 @@ class Listing(NamedTuple):
     plans: list[Drawn]  # first the one the tools were listed for, then those unlike it
 
 
-def make_row(split: str, seed: int, index: int, options: Options = Options()) -> dict[str, Any]:
+def make_row(split: str, seed: int, index: int, options: Options = DEFAULT) -> dict[str, Any]:
     """One exported row, as the options say.
 
-    It lists 4 to `max_tools` tools, or one more than its first plan uses. Each `rows_per_list` rows in a row share their
-    list and take turns between the requests that it allows. Raises ToolError if no attempt at this index could be
-    executed (a fault of a domain file).
+    It lists 4 to `max_tools` tools, or one more than its first plan uses. Each `rows_per_list` rows in a row share
+    their list and take turns between the requests that it allows. Raises ToolError if no attempt at this index could
+    be executed (a fault of a domain file).
     """
     row_id = f"synth-button-{split}-{seed}-{index}"
     rng = Random(f"{seed}/{split}/{index}")
@@ -174,10 +176,22 @@ def _act(
         task = Task(plan, shape, execute(rng, plan, world, setting.today))
         if start is not None and not independent(task.steps[: plan.first_wave], start):
             raise ToolError(f"the first calls of {', '.join(plan.steps)} depend on each other")
+        if setting.today and not _lies_ahead(task, setting.today):
+            raise ToolError(f"a date that comes out is before {setting.today}")
         if number == place:
             task = _in_situation(chance, task, situation, setting, before)
         tasks.append(task)
     return tasks
+
+
+def _lies_ahead(task: Task, today: str) -> bool:
+    """Whether no result is a day in the past: worlds know nothing of the clock, and a next opening is yet to come."""
+    return all(
+        step.results[result.name] >= today
+        for step in task.steps
+        for result in step.function.returns
+        if result.kind.feeds(DATE)
+    )
 
 
 def _draw_unserved(rng: Random, setting: wording.Setting, options: Options) -> Drawn:

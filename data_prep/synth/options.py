@@ -1,4 +1,4 @@
-"""What a row of `synth button` may hold: `Options(max_calls=6, errors=0.2, clock=True)`. The defaults are BUTTON's own rows.
+"""What a row of `synth button` may hold: `Options(max_calls=6, errors=0.2, clock=True)`; the defaults are BUTTON's.
 
 A switch that acted on a row is a tag in the row's meta: `situation`, `today`, or a shape that says `single`.
 """
@@ -12,7 +12,6 @@ Parallel = Literal["mixed", "on", "off"]
 # What may be out of the ordinary with one request of a row.
 TOOL_ERROR, OWN_ERROR, MISSING, NO_TOOL = "tool_error", "own_error", "missing", "no_tool"
 OWN_ERROR_SHARE = 0.5  # of the errors, those the assistant makes
-MOST_CALLS = 6
 
 
 class Options(NamedTuple):

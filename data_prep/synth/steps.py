@@ -106,7 +106,7 @@ def go_wrong(
 ) -> Fault:
     """The fault of a task: the assistant's `own` mistake where a call of it can be one, else the tool's.
 
-    `world` is as it was before the steps. In a turn of several calls the last fails: a call made again comes after them.
+    `world` is as it was before the steps. In a turn of several calls the last fails: made again, it comes after them.
     """
     places = list(range(plan.first_wave - 1 if parallel else 0, len(steps)))
     rng.shuffle(places)

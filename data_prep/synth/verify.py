@@ -29,7 +29,20 @@ COUNT = re.compile(r"\w+ (\d+) of (\d+): ")  # "Step 2 of 3: "
 TODAY = re.compile(r"(?:Today is|Current date:) .*?(\d{4}-\d\d-\d\d)")
 OFF = "You should call one function at a time"
 MIN_TOOLS, MIN_CALLS, MAX_CALLS = 4, 2, 6
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 
 def check_row(row: dict[str, Any]) -> list[str]:
@@ -163,7 +176,8 @@ def _execute(world: World, call: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
 
 
-def _same_backwards(entries: list[dict[str, Any]], world: World) -> bool:
+def _same_backwards(entries: list[dict[str, Any]], before: World) -> bool:
+    world = deepcopy(before)
     return all(_execute(world, entry) == entry["results"] for entry in reversed(entries))
 
 

@@ -226,17 +226,17 @@ def turns(rng: Random, setting: Setting, task: Task, asked: Request, first_id: i
 def _call_turn(
     ids: Iterator[int], thought: str, steps: list[Step], wave: list[int], fault: Fault | None
 ) -> list[Message]:
-    """A turn of calls and their results; the call that fails last, and the turn untrained where the mistake is its own."""
+    """A turn of calls and their results, one of them failed where there is a fault; untrained if that is its own."""
     calls, results = [], []
     for index in wave:
         step = steps[index]
         failing = fault is not None and index == fault.place
-        arguments, result = (fault.arguments, {"error": fault.error}) if failing and fault else (step.arguments, step.results)
+        arguments, result = (
+            (fault.arguments, {"error": fault.error}) if failing and fault else (step.arguments, step.results)
+        )
         call = ToolCall(f"call_{next(ids)}", step.function.name, arguments)
         calls.append(call)
-        results.append(
-            Message(role="tool", tool_call_id=call.id, name=call.name, content=button.dump_json(result))
-        )
+        results.append(Message(role="tool", tool_call_id=call.id, name=call.name, content=button.dump_json(result)))
     trained = fault is None or not fault.own
     return [Message(role="assistant", content=thought, tool_calls=tuple(calls), train=trained), *results]
 
