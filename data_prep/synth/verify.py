@@ -2,9 +2,9 @@
 
 Nothing of the composition is used: tools are read from the system prompt, calls from the assistant's text. Each call is
 executed again on a fresh world and compared, those of one turn in the opposite order too; each argument must stand in
-the user's messages or in an earlier result, or be a date that the user named relative to the row's today; each number in
-a thought or an answer must have been seen by then, and a thought that counts turns must count right. A call that met an
-error is the tool's own refusal and untrained, or is made again, the same, in the next turn.
+the user's messages or in an earlier result, or be a date that the user named relative to today; each number in a thought
+or an answer must have been seen by then, and a thought that counts turns must count right. A call that met an error is
+untrained and refused by the function in these words, or is made again, the same, in the next turn.
 """
 
 from __future__ import annotations

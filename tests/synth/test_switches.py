@@ -150,7 +150,7 @@ def test_with_a_clock_requests_never_write_the_date_itself(split):
         calls = [entry for m in row["messages"] if m["role"] == "tool" for entry in json.loads(m["content"])]
         dates = {value for call in calls for value in call["arguments"].values()}
         used += bool(dates & dates_in(request, datetime.date.fromisoformat(row["meta"]["today"])))
-    assert used > 3
+    assert used >= 2
 
 
 @BOTH
