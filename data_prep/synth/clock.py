@@ -5,6 +5,7 @@ Every form is a noun phrase, so that it stands wherever the date itself could. `
 
 from __future__ import annotations
 
+import calendar
 import datetime
 from random import Random
 
@@ -15,8 +16,6 @@ DATE_KINDS = (DATE.name, EVENT_DATE.name)  # kinds whose every day of the year a
 NEXT_DAYS = (2, 60)  # how far ahead requests look
 LAST_TODAY = 290  # day of the year: what lies ahead is in the same year
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-          "December")  # fmt: skip
 # By split: any day, one of this month, one of the next, one in so many days, the one after tomorrow.
 FORMS = {
     "train": ("{day} {month}", "the {nth} of this month", "the {nth} of next month", "the day {days} days from now",
@@ -49,7 +48,7 @@ def say(rng: Random, split: str, date: str, today: str) -> str:
     months = (day.year - now.year) * 12 + day.month - now.month
     forms += [this_month] if months == 0 else [next_month] if months == 1 else []
     forms += [after_tomorrow] * (2 if (day - now).days == 2 else 0)
-    words = {"day": day.day, "month": MONTHS[day.month - 1], "nth": ordinal(day.day), "days": (day - now).days}
+    words = {"day": day.day, "month": calendar.month_name[day.month], "nth": ordinal(day.day), "days": (day - now).days}
     return rng.choice(forms).format_map(words)
 
 

@@ -2,13 +2,14 @@
 
 Nothing of the composition is used: tools are read from the system prompt, calls from the assistant's text. Each call is
 executed again on a fresh world and compared, those of one turn in the opposite order too; each argument must stand in
-the user's messages or in an earlier result, or be a date that the user named relative to today; each number in a thought
-or an answer must have been seen by then, and a thought that counts turns must count right. A call that met an error is
-untrained and refused by the function in these words, or is made again, the same, in the next turn.
+the user's messages or in an earlier result, or be a date that the user named relative to today; each number in an
+answer or a thought must have been seen by then, and a thought that counts turns must count right. A call that met an
+error is untrained and refused by the function in these words, or is made again, the same, in the next turn.
 """
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import json
 import re
@@ -29,20 +30,7 @@ COUNT = re.compile(r"\w+ (\d+) of (\d+): ")  # "Step 2 of 3: "
 TODAY = re.compile(r"(?:Today is|Current date:) .*?(\d{4}-\d\d-\d\d)")
 OFF = "You should call one function at a time"
 MIN_TOOLS, MIN_CALLS, MAX_CALLS = 4, 2, 6
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+MONTHS = calendar.month_name[1:]
 
 
 def check_row(row: dict[str, Any]) -> list[str]:
