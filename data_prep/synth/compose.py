@@ -210,7 +210,7 @@ def _in_situation(
         fault = go_wrong(rng, setting.grammar, situation == OWN_ERROR, task.plan, task.steps, before, setting.parallel)
         return task._replace(situation=OWN_ERROR if fault.own else TOOL_ERROR, fault=fault)
     if situation == MISSING:
-        left_open = leave_open(rng, task.plan, task.steps)
+        left_open = leave_open(rng, task.plan, task.steps, setting.today)
         if left_open is None:
             raise ToolError("no value of the request stands alone")
         return task._replace(situation=MISSING, left_open=left_open)

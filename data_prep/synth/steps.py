@@ -145,10 +145,11 @@ def misspelt(rng: Random, text: str) -> str:
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
 
 
-def leave_open(rng: Random, plan: Plan, steps: list[Step]) -> tuple[int, str] | None:
-    """(step, parameter) of a value that only the user can give and gives once; None where every value recurs."""
+def leave_open(rng: Random, plan: Plan, steps: list[Step], today: str | None) -> tuple[int, str] | None:
+    """(step, parameter) of a value that only the user can give; None where each stands elsewhere too, if by chance."""
     given = [(index, param.name) for index, step in enumerate(steps) for param in step.function.params
              if param.name not in plan.links[index]]  # fmt: skip
+    known = [today or "", *(str(value) for step in steps for value in step.results.values())]
     texts = [str(steps[index].arguments[name]) for index, name in given]
-    alone = [at for at, text in zip(given, texts, strict=True) if sum(text in other for other in texts) == 1]
+    alone = [at for at, text in zip(given, texts, strict=True) if sum(text in other for other in texts + known) == 1]
     return rng.choice(alone) if alone else None
