@@ -57,6 +57,10 @@ def make_row(split: str, seed: int, index: int, options: Options = DEFAULT) -> d
     number, place = divmod(index, options.rows_per_list)
     listing = _draw_listing(Random(f"{seed}/{split}/list/{number}"), split, number, options)
     for attempt in range(ATTEMPTS):
+        if (
+            attempt == ATTEMPTS // 2
+        ):  # the list may allow no request in which a value stands alone: the row is plain then
+            options = options._replace(missing=0.0, no_tool=0.0)
         drawn = [listing.plans[(place + attempt) % len(listing.plans)]]
         drawn += [rng.choice(listing.plans) for _ in range(options.user_turns - 1)]
         world = World(f"{seed}/{split}/{index}/{attempt}", split)
