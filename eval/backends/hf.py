@@ -8,6 +8,7 @@ Prompts come from the encoder that made the training samples, set up as the chec
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -56,7 +57,9 @@ def load_model(
     if base:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, name)
+        with warnings.catch_warnings():  # peft asks for it by a name that transformers has given up
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            model = PeftModel.from_pretrained(model, name)
     encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
     stop_ids = stop_ids_of(encoder, name, model.generation_config)
     return Loaded(name, model.eval(), encoder, stop_ids, [name, base] if base else [name])
