@@ -16,6 +16,7 @@ import eval.__main__ as eval_cli
 import recipes.__main__ as recipes_cli
 import train
 import training.__main__ as training_cli
+from recipes import scaling
 from training.smollm2 import smollm2_dir
 from training.tiny import save_tiny_model
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAINS: dict[str, Callable[[list[str]], int]] = {
     "python -m data_prep ": data_prep_cli.main,
     "python -m recipes ": recipes_cli.main,
+    "python -m recipes.scaling ": scaling.main,
     "python -m training ": training_cli.main,
     "python -m eval ": eval_cli.main,
     "python train.py ": train.main,

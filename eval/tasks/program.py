@@ -28,6 +28,7 @@ from data_prep.numbers import MAX_CHARS, clean, numbers
 from data_prep.sources.button import to_dialogue
 from data_prep.synth.compose import ALL_NAMES, make_row
 from data_prep.synth.domains import DOMAIN_OF, FUNCTIONS
+from data_prep.synth.options import Options
 from data_prep.synth.world import World
 from eval import agent
 from eval.call_scorers import exact_call
@@ -58,7 +59,7 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
 
 def make_item(index: int) -> Item:
     """Episode number `index`."""
-    row = make_row(SPLIT, SEED, index, simple=True)
+    row = make_row(SPLIT, SEED, index, Options(simple=True))
     whole = to_dialogue(row, row["id"])
     block, place = divmod(index, len(KINDS))
     kind = Random(f"{SEED}/kinds/{block}").sample(KINDS, len(KINDS))[place]
