@@ -183,4 +183,4 @@ def test_an_unknown_backend_and_too_few_rows_are_refused(tmp_path, capsys):
     for extra in (["--rows", "0"], ["--rows", "1", "--backend", "endpoint"]):
         with pytest.raises(SystemExit):
             cli.main(["button", "--out", str(tmp_path / "x"), *extra])
-    assert "invalid choice: 'endpoint' (choose from 'program')" in capsys.readouterr().err
+    assert "a server needs --base-url and --model" in capsys.readouterr().err
