@@ -120,7 +120,7 @@ def make_trainer(
     tokenizer = copy.copy(encoder.tokenizer)  # shallow: only its template is set, and copying all takes seconds
     tokenizer.chat_template = encoder.chat_template
     arguments = training_arguments(recipe, launch, holds_out=len(data["held_out"]) > 0)
-    model = load_model(recipe, load_dtype(recipe, launch))
+    model = load_model(recipe, load_dtype(recipe, launch), len(tokenizer))
     manifest = make_manifest(
         recipe,
         encoder=encoder.facts(),

@@ -1,4 +1,4 @@
-"""python -m training smollm2 --out DIR | merge ADAPTER --out DIR"""
+"""python -m training doctor RECIPE | smollm2 --out DIR | merge ADAPTER --out DIR | reproduce RUN_DIR"""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ def main(arguments: list[str] | None = None) -> int:
     merge.add_argument("adapter", type=Path, help="directory of the trained adapter")
     for command in (smollm2, merge):
         command.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    asked = parser.parse_args(arguments)
+    doctor.add_arguments(commands.add_parser("doctor", help="whether a recipe fits, how long it takes, what is wrong"))
+    asked = parser.parse_intermixed_args(arguments)
     try:
+        if asked.command == "doctor":
+            return doctor.main(asked)
         if asked.command == "smollm2":
             fetch_smollm2(asked.out)
         else:
             merge_adapter(asked.adapter, asked.out)
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("training."):
+    except (RuntimeError, ValueError, OSError) as error:
+        if not type(error).__module__.startswith(("recipes.", "data_prep.", "training.")):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -36,8 +36,10 @@ def main() -> int:
 
     train.load_model = measured
     failed = train.main(arguments)
+    if failed:
+        return failed
     Path(out).write_text(json.dumps({"level": levels[0], "peak": status("VmHWM")}))
-    return failed
+    return 0
 
 
 if __name__ == "__main__":
