@@ -1,7 +1,7 @@
 """python -m training doctor RECIPE [--gpus N --gpu-memory GiB --accelerate FILE] [key=value ...]
 
-Before any GPU hour: what is trained, what each device must hold, how many tokens and steps, how long, whether it fits, the
-cheapest way that does, and what in the recipe is probably not meant. The model's config.json is enough, no weights.
+Before any GPU hour: what is trained, what each device must hold, how many tokens and steps, how long, whether it fits,
+the cheapest way that does, and what in the recipe is probably not meant. The model's config.json is enough.
 """
 
 from __future__ import annotations
@@ -97,8 +97,9 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
     if asked and asked not in plans:
         plans.append(asked)
     found = ways(recipe, traces, data, plans, capacity)
-    own = [way for way in found if way.method == method_of(recipe) and way.checkpointing == recipe.gradient_checkpointing
-           and way.strategy == (asked or plans_first(plans, processes))]  # fmt: skip
+    asked = asked or plans_first(plans, processes)
+    as_written = (method_of(recipe), recipe.gradient_checkpointing, asked)
+    own = [way for way in found if (way.method, way.checkpointing, way.strategy) == as_written]
     best = cheapest(found, recipe)
     sizes = traces.sizes(recipe)
     epochs = data.epochs(recipe, processes)
@@ -106,6 +107,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
         "recipe": recipe.name,
         "model": recipe.model_name_or_path,
         "method": method_of(recipe),
+        "devices": processes,
         "parameters": {"trained": sizes.trained, "frozen": sizes.frozen},
         "data": _data_facts(recipe, data, processes),
         "micro_batch": data.heaviest._asdict(),
@@ -201,17 +203,22 @@ def verdict(report: dict[str, Any]) -> Iterator[str]:
 
 def table(report: dict[str, Any]) -> Table:
     """GiB per device, a line for each way on all the devices."""
-    shown = Table(title="GiB per device at the peak", title_justify="left")
+    shown = Table(title=f"GiB on each of {report['devices']} at the peak", title_justify="left")
     for heading in ("way", "weights", "gradients", "optimizer", "activations", "logits", "buffers", "peak", "fits"):
         shown.add_column(heading, justify="left" if heading in ("way", "fits") else "right")
     for way in report["ways"]:
         gib = [f"{value:.1f}" for name, value in way["gib"].items() if name != "main_memory"]
-        shown.add_row(way["name"], *gib, f"{way['peak_gib']:.1f}", "yes" if way["fits"] else "no")
+        shown.add_row(
+            f"{way['method']}, {way['strategy']}" + (", checkpointing" * way["gradient_checkpointing"]),
+            *gib,
+            f"{way['peak_gib']:.1f}",
+            "yes" if way["fits"] else "no",
+        )
     return shown
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training doctor", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("recipe", metavar="RECIPE.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields of the recipe to set")
     parser.add_argument("--gpus", type=int, metavar="N", help="devices (default: the launch file's, else 1)")
@@ -222,10 +229,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help="run a few steps here to tell the time")
     parser.add_argument("--tflops", type=float, metavar="X", help="what one device does of such work, in TFLOP/s")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser.parse_intermixed_args(arguments)
 
 
-def main(options: argparse.Namespace) -> int:
-    """Print the report; 1 where the recipe does not fit as asked."""
+def main(arguments: list[str]) -> int:
+    """Print the report; 1 where the recipe does not fit as asked. Raises RecipeError, ModelError, MeasurementFailed."""
+    options = _options(arguments)
     try:
         report = examine(options)
     except (OSError, yaml.YAMLError) as error:

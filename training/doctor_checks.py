@@ -37,8 +37,8 @@ def _of_model(recipe: Recipe, config: PretrainedConfig, data: Data, on_gpu: bool
     recurrent = [kind for kind in getattr(config, "layer_types", None) or () if "attention" not in kind]
     if recipe.packing and (recurrent or "mamba" in config.model_type):
         yield (
-            f"packing: {config.model_type} has layers without attention ({', '.join(sorted(set(recurrent))) or 'mamba'}), "
-            f"which carry a state across dialogues; set packing: false and per_device_train_batch_size: 1"
+            f"packing: {config.model_type} has layers without attention, which carry a state across "
+            f"dialogues; set packing: false and per_device_train_batch_size: 1"
         )
     if recipe.attn_implementation == "flash_attention_2" and on_gpu and not importlib.util.find_spec("flash_attn"):
         yield "attn_implementation: flash_attention_2 is not installed here; pip install .[flash-attn], or set sdpa"
@@ -64,8 +64,8 @@ def _of_batches(recipe: Recipe, data: Data, processes: int) -> Iterator[str]:
         yield f"batch: {arithmetic} leave {steps} optimizer steps, too few to learn from; make the step smaller"
     if recipe.packing and not recipe.gradient_accumulation_steps > 1 and recipe.per_device_train_batch_size > 1:
         yield (
-            f"batch: rows are packed to {recipe.max_length:,} tokens, so {recipe.per_device_train_batch_size} at a time "
-            f"only cost memory; gradient_accumulation_steps gives the same step"
+            f"batch: rows are packed to {recipe.max_length:,} tokens, and more than one at a time only "
+            f"cost memory; gradient_accumulation_steps gives the same step"
         )
     if epochs is not None and epochs > MANY_EPOCHS:
         yield f"epochs: the run passes {epochs:.1f} times over its data; set max_steps or num_train_epochs lower"

@@ -43,11 +43,14 @@ def sizes_of(config: PretrainedConfig, recipe: Recipe) -> Sizes:
     trained = sum(p.numel() for _, p in parameters if p.requires_grad)
     table = model.get_input_embeddings().weight
     head = model.get_output_embeddings()
-    linear = [module.weight.numel() for module in model.modules()
-              if isinstance(module, torch.nn.Linear) and module is not head and not module.weight.requires_grad]  # fmt: skip
+    linear = [
+        module.weight.numel()
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module is not head and not module.weight.requires_grad
+    ]
     layers: dict[str, int] = {}
     for name, parameter in parameters:
-        before, found, after = name.partition(".layers.")
+        _, found, after = name.partition(".layers.")
         if found:
             number = after.split(".")[0]
             layers[number] = layers.get(number, 0) + parameter.numel()

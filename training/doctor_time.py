@@ -40,7 +40,9 @@ def flops_per_token(recipe: Recipe, config: PretrainedConfig, sizes: Sizes, data
     layers = config.num_hidden_layers
     inner = sizes.trained + sizes.frozen - sizes.embedding * (1 if config.tie_word_embeddings else 2)
     head = sizes.embedding * (data.trained / data.tokens if data.tokens else 1.0)
-    width = config.num_attention_heads * (getattr(config, "head_dim", None) or sizes.hidden // config.num_attention_heads)
+    width = config.num_attention_heads * (
+        getattr(config, "head_dim", None) or sizes.hidden // config.num_attention_heads
+    )
     attention = 4 * layers * width * data.heaviest.length / 2
     forward = 2 * (inner + head) + attention
     own_gradients = 2 * sizes.trained if recipe.use_peft else 2 * (inner + head)

@@ -1,7 +1,7 @@
 """Memory per device, part by part, of a way to train: DDP, FSDP, ZeRO 0 to 3, with what is held in which format.
 
-What is stated of DeepSpeed is what its 0.19 does with the keys our launch files leave at their defaults. Parts are those
-of the moment of most memory, so they add up to the peak: gradients that do not exist yet are not counted.
+What is stated of DeepSpeed is what its 0.19 does with the keys our launch files leave at their defaults. Parts are
+those of the moment of most memory, so they add up to the peak: gradients that do not exist yet are not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from training.trace import Numbers, Trace
 
 GIB = 2**30
 ADAM_STATE = 8  # two float32 moments of each trained weight
-MASTER = 4  # DeepSpeed's float32 copy of each trained weight, also where the weights are float32 themselves
+MASTER = 4  # DeepSpeed's float32 copy of each trained weight
 # NF4 with double quantization: half a byte, an 8-bit scale for each 64 weights, a float32 one for each 64 x 256.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # DeepSpeed's defaults, in elements.
@@ -123,13 +123,13 @@ def numbers_of(recipe: Recipe, strategy: Strategy) -> Numbers:
 
 
 def memory_of(recipe: Recipe, strategy: Strategy, sizes: Sizes, traced: Trace, trained: int, on_gpu: bool) -> Parts:
-    """Parts of the peak. `traced` is the micro-batch's trace in the strategy's formats, `trained` its trained tokens."""
+    """Parts of the peak. `traced` is a micro-batch in the strategy's formats, `trained` its trained tokens."""
     numbers = numbers_of(recipe, strategy)
     byte = numbers.weights.itemsize
     own = 4 if recipe.use_peft and numbers.autocast else byte  # PEFT keeps adapters in float32 under autocast
     share = 1 / strategy.processes
     weights, gathered = _weights(recipe, strategy, sizes, byte, own)
-    optimizer = (ADAM_STATE + (MASTER if strategy.kind == "zero" else 0)) * sizes.trained
+    optimizer = float(ADAM_STATE + _master(strategy, byte)) * sizes.trained
     sharded = strategy.kind == "fsdp" or (strategy.kind == "zero" and strategy.stage >= 1)
     optimizer *= share if sharded else 1
     # Of each gradient this share stays on this device once it is reduced.
@@ -154,19 +154,24 @@ def memory_of(recipe: Recipe, strategy: Strategy, sizes: Sizes, traced: Trace, t
     return Parts(weights, gradients, optimizer, activations, logits, buffers, main_memory)
 
 
+def _master(strategy: Strategy, byte: int) -> int:
+    """Bytes of DeepSpeed's copy: of 16-bit weights always, of float32 ones in stages 1 and 2 all the same."""
+    return MASTER if strategy.kind == "zero" and (byte < MASTER or strategy.stage in (1, 2)) else 0
+
+
 def gradients_at_step(strategy: Strategy, sizes: Sizes, byte: int) -> float:
-    """Gradients while the optimizer steps: DeepSpeed makes its share float32 beside them."""
+    """Gradients while the optimizer steps: DeepSpeed makes those of its own master weights beside them."""
     share = 1 / strategy.processes
     if strategy.kind == "zero":
         kept = share if strategy.stage >= 2 else 1.0
-        return sizes.trained * (byte * kept + MASTER * (share if strategy.stage >= 1 else 1.0))
+        return sizes.trained * (byte * kept + _master(strategy, byte) * (share if strategy.stage else 1.0))
     return sizes.trained * byte * (share if strategy.kind == "fsdp" else 1.0)
 
 
 def _weights(recipe: Recipe, strategy: Strategy, sizes: Sizes, byte: int, own: int) -> tuple[float, float]:
     """Bytes of the weights that stay on a device, and of those gathered there while they are used."""
     adapter = sizes.trained if recipe.use_peft else 0
-    base = (sizes.trained + sizes.frozen - adapter) * byte
+    base = float(sizes.trained + sizes.frozen - adapter) * byte
     if recipe.load_in_4bit:
         base += sizes.quantizable * (NF4_BYTES - byte)
     total = base + adapter * own

@@ -77,8 +77,8 @@ def quantization_of(recipe: Recipe, dtype: torch.dtype) -> BitsAndBytesConfig | 
         return None
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(
-            "load_in_4bit needs bitsandbytes, which is not installed: pip install 'multiturn-recipes[bitsandbytes]', in "
-            "a clone `pip install -e .[bitsandbytes]`; or set load_in_4bit: false for LoRA on 16-bit weights"
+            "load_in_4bit needs bitsandbytes, which is not installed: `pip install -e .[bitsandbytes]`; or "
+            "set load_in_4bit: false for LoRA on 16-bit weights"
         )
     return BitsAndBytesConfig(
         load_in_4bit=True,

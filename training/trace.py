@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -76,12 +76,13 @@ def trace(
     by a pattern, which may tell layers apart.
     """
     depth = config.num_hidden_layers
-    by_pattern = adapter is not None and isinstance(adapter.target_modules, str) and adapter.target_modules != "all-linear"
+    by_pattern = (
+        adapter is not None and isinstance(adapter.target_modules, str) and adapter.target_modules != "all-linear"
+    )
     if depth <= LESS_SHALLOW or by_pattern:
         return _traced(config, adapter, batch, numbers, checkpointing)
     low, high = (
-        _traced(_of_depth(config, layers), adapter, batch, numbers, checkpointing)
-        for layers in (SHALLOW, LESS_SHALLOW)
+        _traced(_of_depth(config, layers), adapter, batch, numbers, checkpointing) for layers in (SHALLOW, LESS_SHALLOW)
     )
     times = (depth - SHALLOW) / (LESS_SHALLOW - SHALLOW)
     pairs = zip(_landmarks(low), _landmarks(high), strict=True)
@@ -144,7 +145,7 @@ def _fill(model: torch.nn.Module) -> None:
     """Put fake tensors of the CPU in place of a model's meta ones; what is shared stays shared."""
     made: dict[int, torch.Tensor] = {}
     for module in model.modules():
-        for held in (module._parameters, module._buffers):
+        for held in (cast("dict[str, Any]", module._parameters), module._buffers):
             for name, tensor in held.items():
                 if tensor is not None:
                     if id(tensor) not in made:

@@ -1,7 +1,7 @@
 """accelerate launch ... tests/bench/peak_memory.py OUT.json RECIPE.yaml [key=value ...]: train.py, its peak measured.
 
-Writes OUT.json.RANK for each process: {"level": bytes before the model is loaded, "peak": the most afterwards}. Both are
-the kernel's: VmRSS, and VmHWM after it was set back. Freed memory is given back first, so that the level holds none.
+Writes OUT.json.RANK for each process: {"level": bytes before the model is loaded, "peak": the most afterwards}. Both
+are the kernel's: VmRSS, and VmHWM after it was set back. Freed memory is given back first, so the level holds none.
 """
 
 from __future__ import annotations
