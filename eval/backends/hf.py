@@ -53,11 +53,13 @@ def load_model(
     else:
         chosen = DTYPES[dtype]
     model = _from_pretrained(base or name, chosen, "auto" if on_gpu else None, adapter=name if base else None)
+    encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
     if base:
         from peft import PeftModel
 
+        if len(encoder.tokenizer) > model.get_input_embeddings().weight.shape[0]:
+            model.resize_token_embeddings(len(encoder.tokenizer))  # new tokens; the adapter brings their embeddings
         model = PeftModel.from_pretrained(model, name)
-    encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
     stop_ids = stop_ids_of(encoder, name, model.generation_config)
     return Loaded(name, model.eval(), encoder, stop_ids, [name, base] if base else [name])
 
