@@ -23,6 +23,7 @@ from training.doctor_sizes import Traces, config_of
 from training.doctor_time import Time, flops_per_token, measured, reckoned
 from training.memory import GIB, Parts, Strategy, memory_of, strategies, strategy_of
 from training.model import ModelError
+from training.trace import MicroBatch
 
 METHODS = ("full", "lora", "qlora")
 
@@ -55,7 +56,7 @@ def as_method(recipe: Recipe, method: str) -> Recipe:
     return recipe.model_copy(update={"use_peft": method != "full", "load_in_4bit": method == "qlora"})
 
 
-def ways(recipe: Recipe, traces: Traces, data: Data, plans: list[Strategy], capacity: float) -> list[Way]:
+def ways(recipe: Recipe, traces: Traces, batch: MicroBatch, plans: list[Strategy], capacity: float) -> list[Way]:
     """Each method by each strategy, with and without checkpointing where that is not the recipe's already."""
     found = []
     for method in METHODS if traces.on_gpu else (method_of(recipe),):
@@ -63,9 +64,9 @@ def ways(recipe: Recipe, traces: Traces, data: Data, plans: list[Strategy], capa
         for checkpointing in sorted({recipe.gradient_checkpointing, True}):
             variant = changed.model_copy(update={"gradient_checkpointing": checkpointing})
             for plan in plans:
-                traced = traces.trace(variant, plan, data.heaviest)
+                traced = traces.trace(variant, plan, batch)
                 sizes = traces.sizes(variant)
-                parts = memory_of(variant, plan, sizes, traced, data.heaviest.trained, traces.on_gpu)
+                parts = memory_of(variant, plan, sizes, traced, batch.trained, traces.on_gpu)
                 fits = parts.needed(traces.on_gpu) <= capacity
                 found.append(Way(method, checkpointing, plan, parts, fits))
     return found
@@ -96,7 +97,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
     plans = [asked] if on_cpu and asked else [plan for count in counts for plan in strategies(count)]
     if asked and asked not in plans:
         plans.append(asked)
-    found = ways(recipe, traces, data, plans, capacity)
+    found = ways(recipe, traces, data.heaviest, plans, capacity)
     asked = asked or plans_first(plans, processes)
     as_written = (method_of(recipe), recipe.gradient_checkpointing, asked)
     own = [way for way in found if (way.method, way.checkpointing, way.strategy) == as_written]
@@ -204,7 +205,7 @@ def verdict(report: dict[str, Any]) -> Iterator[str]:
 def table(report: dict[str, Any]) -> Table:
     """GiB per device, a line for each way on all the devices."""
     shown = Table(title=f"GiB on each of {report['devices']} at the peak", title_justify="left")
-    for heading in ("way", "weights", "gradients", "optimizer", "activations", "logits", "buffers", "peak", "fits"):
+    for heading in ("way", *Parts._fields[:-1], "peak", "fits", "main memory"):
         shown.add_column(heading, justify="left" if heading in ("way", "fits") else "right")
     for way in report["ways"]:
         gib = [f"{value:.1f}" for name, value in way["gib"].items() if name != "main_memory"]

@@ -98,11 +98,12 @@ def _of_depth(config: PretrainedConfig, layers: int) -> PretrainedConfig:
 
 
 def _landmarks(traced: Trace) -> tuple[Moment, Moment]:
-    """The most beside gradients, and the most once no layer but the first still lacks them: a peak is one of the two.
+    """The most before backward comes to the first layer, gradients left out, and the most from there on.
 
-    In between, layer by layer, activations go and gradients come, both by equal steps.
+    A peak is one of the two: in between, layer by layer, activations go and gradients come, both by equal steps.
     """
-    return traced.peak(0.0), Trace(traced.moments[traced.first_layer :]).peak(1.0)
+    before, after = traced.moments[: traced.first_layer], traced.moments[traced.first_layer :]
+    return Trace(before or after).peak(0.0), Trace(after).peak(1.0)
 
 
 def _traced(

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from recipes import load_recipe
 from recipes.schema import Recipe
+from tests.training.paper_models import CONFIGS, PARAMETERS, paper_config
 from training.__main__ import main
 from training.doctor_checks import mistakes
 from training.doctor_data import Data, data_of
@@ -22,25 +23,6 @@ from training.trace import MicroBatch, Numbers, trace
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 FLOAT32 = Numbers(torch.float32, autocast=False)
-# The papers' models, as their config.json files state them.
-LLAMA3 = {"model_type": "llama", "vocab_size": 128256, "max_position_embeddings": 8192}
-QWEN2 = {"model_type": "qwen2", "max_position_embeddings": 131072}
-PAPER: dict[str, dict[str, Any]] = {
-    "llama3-8b": {**LLAMA3, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-                  "num_attention_heads": 32, "num_key_value_heads": 8},
-    "llama3-70b": {**LLAMA3, "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
-                   "num_attention_heads": 64, "num_key_value_heads": 8},
-    "qwen2-7b": {**QWEN2, "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944,
-                 "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4},
-    "qwen2-72b": {**QWEN2, "vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
-                  "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8},
-}  # fmt: skip
-# Parameters as their model cards state them.
-PARAMETERS = {"llama3-8b": 8.03e9, "llama3-70b": 70.6e9, "qwen2-7b": 7.62e9, "qwen2-72b": 72.7e9}
-
-
-def paper_config(name: str) -> Any:
-    return AutoConfig.for_model(**PAPER[name], tie_word_embeddings=False)
 
 
 def told(recipe: Recipe, config: Any, data: Data | None = None, processes: int = 1) -> str:
@@ -53,7 +35,7 @@ def tiny(write_recipe, tiny_checkpoint) -> tuple[Callable[..., Recipe], Any]:
     return lambda **changes: load_recipe(write_recipe(**changes)), AutoConfig.from_pretrained(tiny_checkpoint)
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_the_papers_models_have_the_parameters_of_their_cards(name):
     sizes = sizes_of(paper_config(name), load_recipe(f"recipes/button/{name}-full.yaml"))
     assert sizes.frozen == 0 and sizes.trained == pytest.approx(PARAMETERS[name], rel=2e-3)
@@ -80,7 +62,7 @@ def test_what_backward_leaves_is_the_gradients_and_nothing_else(tiny):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_deep_model_drawn_along_the_line_has_the_peak_of_one_traced_whole(checkpointing):
-    config = AutoConfig.for_model(**PAPER["qwen2-7b"])
+    config = paper_config("qwen2-7b")
     for name, value in (("hidden_size", 256), ("intermediate_size", 1024), ("num_attention_heads", 4),
                         ("vocab_size", 4096), ("num_hidden_layers", 12)):  # fmt: skip
         setattr(config, name, value)
@@ -171,7 +153,7 @@ def test_the_report_counts_what_training_will_read(write_recipe, capsys):
 
 
 def test_a_config_file_is_enough_and_a_run_that_does_not_fit_ends_with_1(tmp_path, capsys):
-    (tmp_path / "config.json").write_text(json.dumps(PAPER["llama3-8b"]))
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["llama3-8b"]))
     command = ["doctor", "recipes/button/llama3-8b-full.yaml", "--config", str(tmp_path / "config.json"), "--no-data",
                "--tflops", "350", "max_steps=100"]  # fmt: skip
     assert main([*command, "--accelerate", "accelerate_configs/ddp.yaml"]) == 1

@@ -126,3 +126,11 @@ def test_settings_of_an_adapter_without_one_and_a_push_to_nowhere_are_refused(wr
             load_recipe(write_recipe(**changes))
     with pytest.raises(RecipeError, match="set hub_model_id"):
         load_recipe(write_recipe(push_to_hub=True))
+
+
+def test_a_model_that_cannot_be_uploaded_is_saved_all_the_same(write_recipe, capsys):
+    # The tests have no hub: HF_HUB_OFFLINE is set for all of them.
+    recipe = write_recipe(max_steps=1, push_to_hub=True, hub_model_id="someone/model")
+    assert train.main([str(recipe)]) == 1
+    assert "saved in" in (said := capsys.readouterr().err) and "not uploaded to someone/model" in said
+    assert (recipe.parent / "run" / "model.safetensors").exists()
