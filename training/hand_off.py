@@ -36,7 +36,7 @@ class PushError(RuntimeError):
 
 
 def push_final(recipe: Recipe) -> str:
-    """Upload the final model's files, no data and no checkpoint, to `hub_model_id`; returns the address. Raises PushError.
+    """Upload the final model's files, no data and no checkpoint; returns the commit's address. Raises PushError.
 
     The repository is made private where it does not exist; who may see it is for its owner to widen.
     """
@@ -50,8 +50,8 @@ def push_final(recipe: Recipe) -> str:
     except (OSError, ValueError) as error:  # no network, no token, no such name
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PushError(
-            f"the model is trained and saved in {folder}, but not uploaded to {recipe.hub_model_id}: {said} Log in with "
-            f"`hf auth login` and run the same command again; nothing is trained anew"
+            f"the model is trained and saved in {folder}, but not uploaded to {recipe.hub_model_id}: {said} Log in "
+            f"with `hf auth login` and run the same command again; nothing is trained anew"
         ) from error
     return str(commit.commit_url)
 
