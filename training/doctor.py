@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil  # type: ignore[import-untyped]
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -92,7 +93,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
     processes = asked.processes if asked else options.gpus or 1
     data = data_of(recipe, not options.no_data)
     traces = Traces(config, on_gpu=not on_cpu)
-    capacity = options.gpu_memory * GIB if not on_cpu else float("inf")
+    capacity = psutil.virtual_memory().total / processes if on_cpu else options.gpu_memory * GIB
     counts = sorted({2**power for power in range(processes.bit_length()) if 2**power <= processes} | {processes})
     plans = [asked] if on_cpu and asked else [plan for count in counts for plan in strategies(count)]
     if asked and asked not in plans:
@@ -103,7 +104,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
     own = [way for way in found if (way.method, way.checkpointing, way.strategy) == as_written]
     best = cheapest(found, recipe)
     sizes = traces.sizes(recipe)
-    epochs = data.epochs(recipe, processes)
+    tokens = data.run_tokens(recipe, processes)
     return {
         "recipe": recipe.name,
         "model": recipe.model_name_or_path,
@@ -112,8 +113,8 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
         "parameters": {"trained": sizes.trained, "frozen": sizes.frozen},
         "data": _data_facts(recipe, data, processes),
         "micro_batch": data.heaviest._asdict(),
-        "time": None if epochs is None else _time(options, recipe, traces, data, processes, data.tokens * epochs),
-        "capacity_gib": None if on_cpu else options.gpu_memory,
+        "time": None if tokens is None else _time(options, recipe, traces, data, processes, tokens),
+        "capacity_gib": round(capacity / GIB, 1),
         "own": _way(own[0]) if own else None,
         "ways": [_way(way) for way in found if way.strategy.processes == processes],
         "cheapest": _way(best) if best else None,
@@ -191,13 +192,10 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 def verdict(report: dict[str, Any]) -> Iterator[str]:
     """Whether the recipe fits as asked, the cheapest way that does, and the mistakes."""
     own, best = report["own"], report["cheapest"]
-    if own and report["capacity_gib"] is not None:
+    if own:
         fits = "fits" if own["fits"] else "DOES NOT FIT"
         yield f"verdict: {own['name']} {fits}: {own['peak_gib']:.1f} of {report['capacity_gib']:g} GiB at the peak"
-    elif own:
-        yield f"verdict: {own['name']} takes {own['peak_gib']:.2f} GiB of each process beside the interpreter"
-    if report["capacity_gib"] is not None:
-        yield f"cheapest that fits: {best['name']}" if best else "nothing fits; take more GPUs or a smaller max_length"
+    yield f"cheapest that fits: {best['name']}" if best else "nothing fits; take more GPUs or a smaller max_length"
     for mistake in report["mistakes"]:
         yield f"mistake? {mistake}"
 

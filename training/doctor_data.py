@@ -46,6 +46,13 @@ class Data(NamedTuple):
             return None
         return steps * rows_per_step(recipe, processes) / self.rows if recipe.max_steps > 0 else recipe.num_train_epochs
 
+    def run_tokens(self, recipe: Recipe, processes: int) -> float | None:
+        """Tokens of the whole run; None where neither the data nor max_steps tells."""
+        steps, epochs = self.steps(recipe, processes), self.epochs(recipe, processes)
+        if epochs is not None:
+            return self.tokens * epochs
+        return None if steps is None else steps * rows_per_step(recipe, processes) * recipe.max_length
+
 
 def rows_per_step(recipe: Recipe, processes: int) -> int:
     """Rows of one optimizer step over all processes."""

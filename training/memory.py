@@ -126,7 +126,7 @@ def memory_of(recipe: Recipe, strategy: Strategy, sizes: Sizes, traced: Trace, t
     """Parts of the peak. `traced` is a micro-batch in the strategy's formats, `trained` its trained tokens."""
     numbers = numbers_of(recipe, strategy)
     byte = numbers.weights.itemsize
-    own = 4 if recipe.use_peft and numbers.autocast else byte  # PEFT keeps adapters in float32 under autocast
+    own = _own_byte(recipe, strategy, numbers)
     share = 1 / strategy.processes
     weights, gathered = _weights(recipe, strategy, sizes, byte, own)
     optimizer = float(ADAM_STATE + _master(strategy, byte)) * sizes.trained
@@ -152,6 +152,13 @@ def memory_of(recipe: Recipe, strategy: Strategy, sizes: Sizes, traced: Trace, t
     if strategy.offload_weights:
         main_memory, weights = main_memory + weights, 0.0
     return Parts(weights, gradients, optimizer, activations, logits, buffers, main_memory)
+
+
+def _own_byte(recipe: Recipe, strategy: Strategy, numbers: Numbers) -> int:
+    """Bytes of a trained weight: PEFT keeps adapters in float32 under autocast, TRL those on four bits in bfloat16."""
+    if recipe.use_peft:
+        return 4 if numbers.autocast and not recipe.load_in_4bit else numbers.weights.itemsize
+    return 4 if strategy.kind == "fsdp" else numbers.weights.itemsize
 
 
 def _master(strategy: Strategy, byte: int) -> int:

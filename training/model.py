@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from data_prep.encode import Encoder, load_encoder
 from recipes.schema import Recipe
@@ -36,6 +38,8 @@ def encoder_of(recipe: Recipe) -> Encoder:
 def load_model(recipe: Recipe, dtype: torch.dtype, vocabulary: int) -> PreTrainedModel | PeftModel:
     """The recipe's model in `dtype` with the attention it trains with, its embeddings at least `vocabulary` tokens.
 
+    The last of these are the recipe's new tokens, which begin as the mean of all the others.
+
     An adapter directory gives its base model with the adapter: trained further where the recipe uses PEFT, else folded
     into the weights. Raises ModelError.
     """
@@ -45,6 +49,8 @@ def load_model(recipe: Recipe, dtype: torch.dtype, vocabulary: int) -> PreTraine
         base or name, None if base else recipe.model_revision, recipe, dtype, adapter=name if base else None
     )
     fit_vocabulary(model, vocabulary)
+    if base is None and recipe.new_tokens:
+        average_rows(model, vocabulary - len(recipe.new_tokens), vocabulary)
     if base is None:
         return model
     adapted = PeftModel.from_pretrained(model, name, is_trainable=recipe.use_peft)
@@ -90,13 +96,30 @@ def quantization_of(recipe: Recipe, dtype: torch.dtype) -> BitsAndBytesConfig | 
 
 
 def fit_vocabulary(model: PreTrainedModel, vocabulary: int) -> None:
-    """Give the embeddings, and a head of its own, a row for each token of a vocabulary with new tokens.
+    """Give the embeddings, and a head of its own, a row for each token of a vocabulary with new tokens."""
+    if vocabulary > model.config.get_text_config().vocab_size:  # a weight's own shape is empty under ZeRO-3
+        model.resize_token_embeddings(vocabulary, mean_resizing=False)
 
-    New rows are drawn around the mean of the others, as transformers does it: a model then gives new tokens a small
-    probability from the start, and no large one (nlp.stanford.edu/~johnhew/vocab-expansion.html).
+
+@torch.no_grad()
+def average_rows(model: PreTrainedModel, start: int, stop: int) -> None:
+    """Make rows `start` to `stop` of embeddings and head the mean of those before, spare rows of the vocabulary too.
+
+    A model then gives new tokens a small probability from the start, where random rows can win over all others
+    (nlp.stanford.edu/~johnhew/vocab-expansion.html).
     """
-    if vocabulary > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(vocabulary, mean_resizing=True)
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        with _whole(module.weight):
+            module.weight[start:stop] = module.weight[:start].float().mean(0).to(module.weight.dtype)
+
+
+def _whole(weight: torch.Tensor) -> AbstractContextManager[None]:
+    """Within it a weight that ZeRO-3 holds in shards is whole, and what is written to it on rank 0 is kept."""
+    if not is_deepspeed_zero3_enabled():
+        return nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters([weight], modifier_rank=0)
 
 
 def base_of_adapter(name: str) -> str | None:

@@ -115,7 +115,7 @@ def _traced(
 ) -> Trace:
     model = empty_model(config, adapter, numbers)
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
         if adapter is not None:
             model.enable_input_require_grads()
     model.train()

@@ -57,7 +57,7 @@ def load_model(
     if base:
         from peft import PeftModel
 
-        if len(encoder.tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        if len(encoder.tokenizer) > model.config.get_text_config().vocab_size:
             model.resize_token_embeddings(len(encoder.tokenizer))  # new tokens; the adapter brings their embeddings
         model = PeftModel.from_pretrained(model, name)
     stop_ids = stop_ids_of(encoder, name, model.generation_config)
