@@ -148,7 +148,7 @@ def _time(
 ) -> dict[str, Any] | None:
     found: Time
     if options.measure:
-        found = measured(options.recipe, options.overrides, recipe, options.accelerate, tokens)
+        found = measured(options.recipe, options.overrides, data, options.accelerate, tokens)
     elif options.tflops:
         flops = flops_per_token(recipe, traces.config, traces.sizes(recipe), data)
         found = reckoned(options.tflops, flops, tokens, processes)

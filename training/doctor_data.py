@@ -1,10 +1,12 @@
 """What a recipe's data amounts to: built and counted where it can be, else assumed to fill every row.
 
-The build goes to output_dir/data, where train.py finds it again.
+The build goes to output_dir/data, where train.py finds it again; beside a run that has other data, to a folder that is
+removed.
 """
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +14,11 @@ import numpy as np
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
-from data_prep.build import build
+from data_prep.build import build, build_key
+from data_prep.build_dir import BuildDir
 from data_prep.encode import Encoder
 from recipes.schema import Recipe
+from training.checkpoint import RUN_FILE
 from training.model import encoder_of
 from training.sizes import steps_of, trained_tokens_per_row
 from training.trace import MicroBatch
@@ -31,6 +35,7 @@ class Data(NamedTuple):
     padded: float  # share of padding that batches of equal length would have; ours have none
     heaviest: MicroBatch  # no micro-batch of the run has more tokens, or more trained ones
     encoder: Encoder | None
+    folder: Path | None  # where the build is kept; None where it is not
     assumed_because: str | None
 
     def steps(self, recipe: Recipe, processes: int) -> int | None:
@@ -66,22 +71,37 @@ def data_of(recipe: Recipe, build_it: bool) -> Data:
     encoder = None
     try:
         encoder = encoder_of(recipe)
-        build(recipe, Path(recipe.output_dir) / "data", encoder, quiet=True)
+        folder = Path(recipe.output_dir) / "data"
+        if not _is_of_another_run(folder, recipe, encoder):
+            return _built(recipe, folder, encoder)
+        with tempfile.TemporaryDirectory(prefix="doctor-") as scratch:
+            return _built(recipe, Path(scratch) / "data", encoder)._replace(folder=None)
     except (ValueError, OSError, RuntimeError) as error:
         if not type(error).__module__.startswith(("data_prep.", "training.")):
             raise
         return _assumed(recipe, encoder, str(error).splitlines()[0])
-    splits = load_from_disk(str(Path(recipe.output_dir) / "data"))
-    return _counted(recipe, splits["train"], len(splits["held_out"]), encoder)
+
+
+def _is_of_another_run(folder: Path, recipe: Recipe, encoder: Encoder) -> bool:
+    """Whether a run is here whose data this recipe would replace."""
+    found = BuildDir(folder).key()
+    is_this = found is not None and found["key"] == build_key(recipe, encoder)[0]
+    return (folder.parent / RUN_FILE).exists() and not is_this
+
+
+def _built(recipe: Recipe, folder: Path, encoder: Encoder) -> Data:
+    build(recipe, folder, encoder, quiet=True)
+    splits = load_from_disk(str(folder))
+    return _counted(recipe, splits["train"], len(splits["held_out"]), encoder, folder)
 
 
 def _assumed(recipe: Recipe, encoder: Encoder | None, why: str) -> Data:
     tokens = recipe.max_length * recipe.per_device_train_batch_size
     heaviest = MicroBatch(tokens, tokens, recipe.max_length)
-    return Data(None, 0, 0, 0, 1.0, 0.0, heaviest, encoder, why)
+    return Data(None, 0, 0, 0, 1.0, 0.0, heaviest, encoder, None, why)
 
 
-def _counted(recipe: Recipe, train: Dataset, held_out_rows: int, encoder: Encoder) -> Data:
+def _counted(recipe: Recipe, train: Dataset, held_out_rows: int, encoder: Encoder, folder: Path) -> Data:
     trained = trained_tokens_per_row(train)
     lengths = [np.asarray(row) for row in train.with_format("numpy")["seq_lengths"]]
     tokens = np.array([int(row.sum()) for row in lengths])
@@ -91,7 +111,7 @@ def _counted(recipe: Recipe, train: Dataset, held_out_rows: int, encoder: Encode
     return Data(
         rows=len(train), tokens=int(tokens.sum()), trained=int(trained.sum()), held_out_rows=held_out_rows,
         full=tokens.sum() / (room * len(tokens)), padded=_padding(np.concatenate(lengths), batch, recipe.seed),
-        heaviest=heaviest, encoder=encoder, assumed_because=None,
+        heaviest=heaviest, encoder=encoder, folder=folder, assumed_because=None,
     )  # fmt: skip
 
 

@@ -56,12 +56,13 @@ def reckoned(tflops: float, flops: float, tokens: float, processes: int) -> Time
     return Time(tokens / speed, speed, f"at {tflops:g} TFLOP/s a device, as stated")
 
 
-def measured(recipe_path: str, overrides: list[str], recipe: Recipe, launch_file: Path | None, tokens: float) -> Time:
+def measured(recipe_path: str, overrides: list[str], data: Data, launch_file: Path | None, tokens: float) -> Time:
     """From MEASURED_STEPS steps of train.py in a folder of their own, the first left out. Raises MeasurementFailed."""
     with tempfile.TemporaryDirectory(prefix="doctor-") as scratch:
         output = Path(scratch) / "run"
         output.mkdir()
-        (output / "data").symlink_to((Path(recipe.output_dir) / "data").resolve())
+        if data.folder is not None:
+            (output / "data").symlink_to(data.folder.resolve())
         short = [f"output_dir={output}", f"max_steps={MEASURED_STEPS}", "save_steps=null", "eval_steps=null",
                  "logging_steps=1", "report_to=none", "eval_after=[]", "push_to_hub=false"]  # fmt: skip
         launcher = ["-m", "accelerate.commands.launch", "--config_file", str(launch_file)] if launch_file else []
