@@ -59,7 +59,7 @@ def load_model(
         from peft import PeftModel
 
         if len(encoder.tokenizer) > model.config.get_text_config().vocab_size:
-            model.resize_token_embeddings(len(encoder.tokenizer))  # new tokens; the adapter brings their embeddings
+            model.resize_token_embeddings(len(encoder.tokenizer), mean_resizing=False)  # the adapter brings new rows
         with warnings.catch_warnings():  # peft asks for it by a name that transformers has given up
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             model = PeftModel.from_pretrained(model, name)

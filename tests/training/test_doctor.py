@@ -74,7 +74,7 @@ def test_a_deep_model_drawn_along_the_line_has_the_peak_of_one_traced_whole(chec
     for share in (0.0, 0.5, 1.0):
         peaks = [found.peak(share) for found in (drawn, whole)]
         totals = [peak.activations + peak.logits + share * peak.gradients for peak in peaks]
-        assert totals[0] == pytest.approx(totals[1], rel=0.01)
+        assert totals[0] == pytest.approx(totals[1], rel=0.02)
 
 
 def test_checkpointing_and_shorter_batches_hold_less(tiny):
