@@ -144,11 +144,11 @@ def memory_of(recipe: Recipe, strategy: Strategy, sizes: Sizes, traced: Trace, t
     logits = moment.logits + (_head_of_gpus(sizes, trained, byte, recipe) if on_gpu else 0)
     activations = moment.activations
     step = gradients_at_step(strategy, sizes, own)  # after backward: no activations, every gradient
-    if step > activations + logits + gradients:
-        activations, logits, gradients = 0.0, 0.0, step
     main_memory = 0.0
-    if strategy.offload_optimizer:
+    if strategy.offload_optimizer:  # the step is made in main memory, which holds float32 gradients for it
         main_memory, optimizer, gradients = optimizer + sizes.trained * MASTER * share, 0.0, 0.0
+    elif step > activations + logits + gradients:
+        activations, logits, gradients = 0.0, 0.0, step
     if strategy.offload_weights:
         main_memory, weights = main_memory + weights, 0.0
     return Parts(weights, gradients, optimizer, activations, logits, buffers, main_memory)

@@ -101,6 +101,7 @@ def test_each_zero_stage_shards_one_part_more_and_offload_moves_it(tiny):
     assert own[3].weights == own[2].weights / 4
     moved = parts(3, offload_optimizer=True, offload_weights=True)
     assert moved.optimizer == moved.weights == 0 and moved.main_memory > own[3].optimizer
+    assert moved.activations >= own[3].activations and moved.activations > 0, "activations stay on the device"
 
 
 @pytest.mark.parametrize(
