@@ -55,7 +55,8 @@ def launches() -> dict[str, str]:
     for name, text in texts.items():
         text = text.replace("\\\n", " ").replace("'", "")
         [line] = [line for line in text.splitlines() if "accelerate launch" in line]
-        found[name] = string.Template(line[line.index("accelerate launch") :]).substitute(values)
+        line = line[line.index("accelerate launch") :].partition('"$@"')[0]
+        found[name] = string.Template(line).substitute(values)
     return found
 
 
