@@ -40,7 +40,7 @@ from training.checkpoint import (
     trained_generation_config,
     with_samples,
 )
-from training.hand_off import check_tasks, data_sources, evaluate_after, evaluation_words
+from training.hand_off import check_tasks, data_sources, evaluate_after, evaluation_words, push_final
 from training.launch import Launch, start_processes
 from training.model import ModelError, encoder_of, load_model, lora_config
 from training.progress import ProgressCallback, draw_loss
@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> int:
         launch = start_processes(arguments)
         with claimed(Path(recipe.output_dir), launch.rank == 0):
             train(recipe, launch)
+        if recipe.push_to_hub and launch.rank == 0:
+            print(f"uploaded: {push_final(recipe)}")
         if recipe.eval_after:
             release()
             if launch.rank == 0:
@@ -120,7 +122,7 @@ def make_trainer(
     tokenizer = copy.copy(encoder.tokenizer)  # shallow: only its template is set, and copying all takes seconds
     tokenizer.chat_template = encoder.chat_template
     arguments = training_arguments(recipe, launch, holds_out=len(data["held_out"]) > 0)
-    model = load_model(recipe, load_dtype(recipe, launch))
+    model = load_model(recipe, load_dtype(recipe, launch), len(tokenizer))
     manifest = make_manifest(
         recipe,
         encoder=encoder.facts(),

@@ -32,7 +32,7 @@ RUN_FILE = "run.json"
 # Fields that change neither a weight nor the order of the steps; a run may be resumed with others.
 NEUTRAL_FIELDS = (
     "name", "output_dir", "per_device_eval_batch_size", "logging_steps", "eval_steps", "save_steps", "save_total_limit",
-    "resume", "report_to", "eval_after",
+    "resume", "report_to", "eval_after", "push_to_hub", "hub_model_id",
 )  # fmt: skip
 
 

@@ -27,14 +27,19 @@ def token_losses(model: torch.nn.Module, batch: Mapping[str, Any], implementatio
     never holds (trained tokens x vocabulary) logits; elsewhere TRL scores untrained positions too, so the model's own
     head does it, told which positions to keep.
     """
-    inputs = _model_inputs(batch, implementation)
+    inputs = model_inputs(batch, implementation)
     labels = batch["labels"]
     trained = (labels[0, 1:] != UNTRAINED).nonzero().flatten()
     if labels.is_cuda:
         fused = model(**inputs, labels=labels, fused_lm_head=True)
         return -fused.log_probs[0, trained].float()
-    logits = model(**inputs, logits_to_keep=trained).logits[0]
-    return F.cross_entropy(logits.float(), labels[0, trained + 1], reduction="none")
+    return losses_at(model, inputs, trained, labels[0, trained + 1])
+
+
+def losses_at(model: torch.nn.Module, inputs: Mapping[str, Any], positions: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropies (positions,) float32 of `targets`, by the model's own head, which runs at `positions` only."""
+    logits = model(**inputs, logits_to_keep=positions).logits[0]
+    return F.cross_entropy(logits.float(), targets, reduction="none")
 
 
 def trained_kinds(batch: Mapping[str, Any]) -> Tensor:
@@ -60,7 +65,7 @@ def trained_weights(batch: Mapping[str, Any], loss_weights: Mapping[Part, float]
 
 def flat_logits(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:
     """Logits (tokens, vocabulary) float32 at every position of a flat batch."""
-    return model(**_model_inputs(batch, implementation)).logits[0].float()
+    return model(**model_inputs(batch, implementation)).logits[0].float()
 
 
 def sums_by_kind(losses: Tensor, kinds: Tensor, kind_count: int) -> Tensor:
@@ -71,7 +76,8 @@ def sums_by_kind(losses: Tensor, kinds: Tensor, kind_count: int) -> Tensor:
     return sums
 
 
-def _model_inputs(batch: Mapping[str, Any], implementation: str) -> dict[str, Any]:
+def model_inputs(batch: Mapping[str, Any], implementation: str) -> dict[str, Any]:
+    """What the model is called with for a flat batch, labels left out."""
     ids = batch["input_ids"]
     return {
         "input_ids": ids,
