@@ -90,7 +90,9 @@ class SavingTrainer(SFTTrainer):
 
     def stop_for(self, reason: str) -> None:
         """Save the state before this step where its weights are sound, and raise Anomaly; every process calls this."""
-        if not self.anywhere(any(not torch.isfinite(weights).all() for weights in self.model.parameters())):
+        # Under ZeRO-3 a parameter is an empty one that carries this process's part.
+        parts = (getattr(weights, "ds_tensor", weights) for weights in self.model.parameters())
+        if not self.anywhere(any(not torch.isfinite(part).all() for part in parts)):
             self.save_now()
         complete = newest_complete(self.output_dir)
         raise Anomaly(

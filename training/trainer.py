@@ -180,9 +180,14 @@ class DialogueTrainer(SavingTrainer):
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
-        if not math.isfinite(norm):
+        if norm is not None and not math.isfinite(norm):  # DeepSpeed may have none to give
             self.stop_for(f"the norm of the gradients is {float(norm)}")
         return norm
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        began = time.monotonic()
+        super()._save_checkpoint(model, trial)
+        self._window_start += time.monotonic() - began  # saving is no slow training
 
     def reached(self) -> dict[str, Any]:
         """Step and trained tokens, and whether the held-out loss of this step is still due."""
