@@ -18,6 +18,7 @@ from tests.data_prep.byte_encoder import byte_tokenizer
 from tests.training.helpers import VOCABULARY, encoded_row, joined_rows
 from tests.training.lives import same_bits
 from tests.training.test_train import fails, run
+from training import watch_samples
 from training.attention import BY_DIALOGUE
 from training.collate import FILLER, collate
 from training.loss import token_scores
@@ -123,7 +124,8 @@ def test_a_run_logs_what_it_watches_and_trackers_get_the_same_names(write_recipe
     assert {f"train/{name}" for name in (set(training) | set(held_out)) - {"step", "epoch"}} <= set(tags)
 
 
-def test_generating_samples_leaves_the_weights_and_the_random_numbers_alone(write_recipe, tmp_path):
+def test_generating_samples_leaves_the_weights_and_the_random_numbers_alone(write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch_samples, "MAX_NEW_TOKENS", 24)
     recipe = write_recipe(max_steps=4, use_peft=True, lora_dropout=0.1, save_steps=2)
     plain = run(recipe).rename(tmp_path / "plain")
     output = run(recipe, "sample_every=2")
