@@ -191,6 +191,15 @@ class Recipe(Frozen):
     resume: str = Field(
         "auto", min_length=1, description="auto: the newest checkpoint in output_dir; never; or a path."
     )
+    sample_every: Int | None = Field(
+        None, ge=1, description="Steps between answers generated to a few held-out dialogues; null for none."
+    )
+    stop_on_anomaly: bool = Field(
+        True, description="End the run, saved, when the loss diverges or is exactly 0; one that is NaN always ends it."
+    )
+    stuck_timeout_s: Float = Field(
+        1800, gt=0, description="Seconds without progress after which a job of several processes is ended."
+    )
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="Where metrics also go.")
     push_to_hub: bool = Field(False, description="Upload the final model to the hub, to a private repository.")
     hub_model_id: str | None = Field(None, min_length=1, description="Where to, as owner/name; push_to_hub needs it.")
@@ -234,8 +243,9 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
             "held_out_data, held_out_share: exactly one of them must be given; "
             "held_out_share: 0 says that nothing is held out"
         )
-    if recipe.held_out_share == 0 and recipe.eval_steps is not None:
-        problems.append("eval_steps: nothing is held out (held_out_share: 0); set eval_steps: null")
+    for field in ("eval_steps", "sample_every"):
+        if recipe.held_out_share == 0 and getattr(recipe, field) is not None:
+            problems.append(f"{field}: nothing is held out (held_out_share: 0); set {field}: null")
     for repeated in sorted({name for name in recipe.decontaminate if recipe.decontaminate.count(name) > 1}):
         problems.append(f"decontaminate: {repeated!r} is listed twice; list each set once")
     for repeated in sorted({part for part in recipe.train_on if recipe.train_on.count(part) > 1}):

@@ -21,6 +21,8 @@ import yaml
 from accelerate import PartialState
 from accelerate.commands.config.config_args import default_config_file
 
+from training.stopping import end_with_parent
+
 # Encoding a large data set takes longer than a collective's default patience.
 COLLECTIVE_TIMEOUT = timedelta(hours=4)
 
@@ -54,6 +56,7 @@ class Launch(NamedTuple):
 def start_processes(command: list[str]) -> Launch:
     """Join the process group, if any, and check it against what was asked for. Raises LaunchError."""
     launcher = launcher_command()
+    end_with_parent(launcher)
     asked = asked_of(launcher)
     # accelerate hands `use_cpu` on to a single process only, and without it looks for GPUs.
     use_cpu = asked.use_cpu or _flag("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()

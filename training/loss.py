@@ -8,7 +8,7 @@ words of vocabulary and a fifth of the tokens trained, the full head would be a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,20 @@ from recipes.schema import Part
 from training.attention import attention_inputs
 
 
+class TokenScores(NamedTuple):
+    """Of each trained token, in the order of the batch: its cross-entropy, and whether no other token is likelier."""
+
+    losses: Tensor  # (trained tokens,) float32; sum() is differentiable
+    right: Tensor  # (trained tokens,) bool
+
+
 def token_losses(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:
-    """Cross-entropies (trained tokens,) float32 of a flat batch from `collate`, in its order; sum() is differentiable.
+    """The losses of `token_scores`."""
+    return token_scores(model, batch, implementation).losses
+
+
+def token_scores(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> TokenScores:
+    """Cross-entropy and correctness of the trained tokens of a flat batch from `collate`.
 
     `implementation` is the model's attention. On a GPU the LM head is TRL's fused one (attached by SFTTrainer), which
     never holds (trained tokens x vocabulary) logits; elsewhere TRL scores untrained positions too, so the model's own
@@ -32,14 +44,12 @@ def token_losses(model: torch.nn.Module, batch: Mapping[str, Any], implementatio
     trained = (labels[0, 1:] != UNTRAINED).nonzero().flatten()
     if labels.is_cuda:
         fused = model(**inputs, labels=labels, fused_lm_head=True)
-        return -fused.log_probs[0, trained].float()
-    return losses_at(model, inputs, trained, labels[0, trained + 1])
-
-
-def losses_at(model: torch.nn.Module, inputs: Mapping[str, Any], positions: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropies (positions,) float32 of `targets`, by the model's own head, which runs at `positions` only."""
-    logits = model(**inputs, logits_to_keep=positions).logits[0]
-    return F.cross_entropy(logits.float(), targets, reduction="none")
+        return TokenScores(-fused.log_probs[0, trained].float(), fused.is_top1[0, trained])
+    logits = model(**inputs, logits_to_keep=trained).logits[0]
+    wanted = labels[0, trained + 1]
+    # By values: argmax takes a CPU twice as long as the maximum.
+    right = logits.detach().amax(-1) <= logits.detach().gather(-1, wanted[:, None])[:, 0]
+    return TokenScores(F.cross_entropy(logits.float(), wanted, reduction="none"), right)
 
 
 def trained_kinds(batch: Mapping[str, Any]) -> Tensor:

@@ -47,7 +47,7 @@ def dialogue_row(seed: int) -> dict[str, Any]:
         labelled += [False] * context + [kind in trained for kind in turn] + [not trained.isdisjoint(turn)]
     ids = [rng.randrange(1, VOCABULARY) for _ in kinds]
     labels = [token if flag else -100 for token, flag in zip(ids, labelled, strict=True)]
-    return {"input_ids": ids, "labels": labels, "kinds": kinds, "seq_lengths": [len(ids)]}
+    return {"input_ids": ids, "labels": labels, "kinds": kinds, "seq_lengths": [len(ids)], "source": "made"}
 
 
 def weights_by_hand(row: Mapping[str, Any], loss_weights: Mapping[str, float]) -> list[float]:
