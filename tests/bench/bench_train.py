@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +96,23 @@ def free_environment(**more: str) -> dict[str, str]:
 def started(side: str, data: Path, words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[str]]:
     """A side that waits for its first turn."""
     command = [sys.executable, "-m", "tests.bench.train_sides", side, str(data), *words]
-    with log.open("w") as errors, subprocess.Popen(
-        command, cwd=ROOT, env=free_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
-    ) as process:  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, env=free_environment(), stderr=errors, **pipes)
         try:
             yield process
         finally:
             process.kill()
+            process.communicate()
 
 
 def answers(process: subprocess.Popen[str], log: Path) -> Iterator[Answer]:
     """What a side answers, one turn for each."""
     assert process.stdin and process.stdout
-    while process.poll() is None:
-        process.stdin.write("\n")
-        process.stdin.flush()
+    while True:
+        with suppress(BrokenPipeError):  # it may be through, with its last answer unread
+            process.stdin.write("\n")
+            process.stdin.flush()
         line = next((line for line in process.stdout if line.startswith('{"answer"')), None)
         if line is None:
             break
@@ -168,7 +170,7 @@ def test_steps_against_trl(method: str, changes: dict[str, Any], made: tuple[Pat
         gap = max(abs(a["loss"] - b["loss"]) for a, b in both)
         times, by_cpu = (ratio(said[peer], ours, field) for field in ("seconds", "cpu_seconds"))
         print(
-            f"  {times:.2f} times {NAMES[peer]} (target {target}), by CPU seconds {by_cpu:.2f}; equal dialogues a step, "
+            f"  {times:.2f} times {NAMES[peer]} (target {target}), by CPU seconds {by_cpu:.2f}; equal dialogues, "
             f"losses within {gap:.1e}; its peak memory {said[peer][-1]['peak'] / ours[-1]['peak']:.2f} times ours"
         )
         assert all(a["tokens"] == b["tokens"] for a, b in both)
