@@ -184,6 +184,10 @@ class Recipe(Frozen):
     per_device_eval_batch_size: Int = Field(1, ge=1, description="Rows per process in the held-out loss.")
     gradient_accumulation_steps: Int = Field(1, ge=1, description="Micro-batches per optimizer step.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    activation_offloading: bool = Field(
+        False, description="Keep activations in main memory till they are needed; GPUs."
+    )
+    use_liger_kernel: bool = Field(False, description="Layers in Liger's fused kernels; needs a GPU.")
     logging_steps: Int = Field(1, ge=1, description="Optimizer steps between log lines.")
     eval_steps: Int | None = Field(None, ge=1, description="Steps between held-out losses; null for the end only.")
     save_steps: Int | None = Field(None, ge=1, description="Steps between checkpoints; null for the final model only.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from trl import SFTConfig
 
@@ -9,18 +11,28 @@ from recipes.schema import Recipe
 from training.launch import Launch
 
 
+class NotHere(ValueError):
+    """A setting of the recipe that this machine cannot serve; the message says what to change."""
+
+
 def load_dtype(recipe: Recipe, launch: Launch) -> torch.dtype:
     """The dtype the weights are loaded in.
 
-    Training all weights in bfloat16 alone loses small updates: float32 weights are kept, and autocast computes in
-    bfloat16. DeepSpeed keeps float32 copies of its own, and under LoRA the frozen weights need none.
+    Training weights in bfloat16 alone loses updates: at a learning rate of 1e-5 a step is a tenth of the distance
+    between neighbouring numbers. So float32 weights are kept and autocast computes in bfloat16. DeepSpeed keeps float32
+    copies of its own, and FSDP casts what is trained to float32. Under LoRA the frozen weights need none, and PEFT
+    makes the adapter's in float32 (under ZeRO-3 TRL has them in bfloat16, with DeepSpeed's copies).
     """
     mixed = recipe.dtype == "bfloat16"
     return torch.bfloat16 if mixed and (recipe.use_peft or "DEEPSPEED" in launch.distributed_type) else torch.float32
 
 
 def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTConfig:
-    """The Trainer's arguments. Made before the model, since DeepSpeed ZeRO-3 shards the model while it is loaded."""
+    """The Trainer's arguments. Made before the model, since DeepSpeed ZeRO-3 shards the model while it is loaded.
+
+    Raises NotHere.
+    """
+    _check_gpu_settings(recipe, launch)
     arguments = SFTConfig(
         output_dir=recipe.output_dir,
         run_name=recipe.name,
@@ -42,6 +54,8 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
         per_device_eval_batch_size=recipe.per_device_eval_batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         activation_checkpointing=recipe.gradient_checkpointing,  # its new name
+        activation_offloading=recipe.activation_offloading,
+        use_liger_kernel=recipe.use_liger_kernel,  # all but its loss: TRL's fused head stays
         logging_steps=recipe.logging_steps,
         logging_nan_inf_filter=False,  # would replace a NaN loss by an average without a word
         eval_strategy="no" if recipe.eval_steps is None or not holds_out else "steps",
@@ -67,3 +81,14 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU, however many it can see: no DataParallel
     return arguments
+
+
+def _check_gpu_settings(recipe: Recipe, launch: Launch) -> None:
+    """Said before the model is loaded."""
+    for field in ("activation_offloading", "use_liger_kernel"):
+        if getattr(recipe, field) and launch.device == "cpu":
+            raise NotHere(f"{field}: does nothing without a GPU, and this run is on the CPU; set {field}: false")
+    if recipe.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
+        raise NotHere(
+            "use_liger_kernel: liger-kernel is not installed; pip install -e '.[liger-kernel]', or set it to false"
+        )

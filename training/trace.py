@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from training.attention import BY_DIALOGUE, flat_batch
-from training.loss import losses_at, model_inputs
+from training.loss import model_inputs, scores_at
 
 # Layers of a repeated stack cost the same, so two shallow models give the line on which the deep one lies.
 SHALLOW, LESS_SHALLOW = 2, 4
@@ -128,7 +128,9 @@ def _traced(
             autocast = torch.autocast("cpu", torch.bfloat16) if numbers.autocast else nullcontext()
             positions = torch.arange(batch.tokens - batch.trained, batch.tokens)
             with autocast:
-                losses = losses_at(model, model_inputs(inputs, BY_DIALOGUE), positions, torch.zeros_like(positions))
+                losses = scores_at(
+                    model, model_inputs(inputs, BY_DIALOGUE), positions, torch.zeros_like(positions)
+                ).losses
             losses.sum().backward()
         return Trace(tuple(counter.moments), counter.first_layer)
 

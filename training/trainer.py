@@ -18,42 +18,19 @@ import datasets
 import torch
 from peft import PeftModel
 from torch import Tensor
-from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PrinterCallback, TrainerControl
 
 from recipes.manifest import read_manifest
 from training.attention import check_borders, implementation_for
 from training.collate import FILLER, collate
 from training.loss import flat_logits, token_scores, trained_weights
+from training.order import EpochOrder, Layout, tokens_per_row
 from training.saving import AfterStep, Run, SavingTrainer
 from training.stopping import LossWatch
 from training.watch import Watch, sources_of
 
 # A row that fills up is of no source.
 WATCHED_FILLER = {**FILLER, "source": ""}
-
-
-class EpochOrder(Sampler[int]):
-    """Row numbers of one epoch, shuffled by seed and epoch, then `row_count` (the filler) up to a multiple.
-
-    It depends on nothing else: not on the number of processes, not on the state of any generator. So each optimizer
-    step sees the same dialogues however they are spread over processes, and a resumed run goes on where it was.
-    """
-
-    def __init__(self, row_count: int, seed: int, multiple: int):
-        self.row_count, self.seed, self.multiple, self.epoch = row_count, seed, multiple, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch; by the trainer, for accelerate's loader forgets it where batches are skipped."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(self.row_count / self.multiple) * self.multiple
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        yield from torch.randperm(self.row_count, generator=generator).tolist()
-        yield from [self.row_count] * (len(self) - self.row_count)
 
 
 class DialogueTrainer(SavingTrainer):
@@ -105,8 +82,12 @@ class DialogueTrainer(SavingTrainer):
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> EpochOrder:
-        multiple = self.args.per_device_train_batch_size * self.accelerator.num_processes
-        self._order = EpochOrder(len(self.run.train), self.args.seed, multiple)
+        layout = Layout(
+            self.args.per_device_train_batch_size,
+            self.accelerator.num_processes,
+            self.args.gradient_accumulation_steps,
+        )
+        self._order = EpochOrder(tokens_per_row(self.run.train), self.args.seed, layout)
         return self._order
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:

@@ -13,7 +13,7 @@ from data_prep.prefixes import MIN_SHARED
 from tests.training.helpers import VOCABULARY, encoded_row, joined_rows, split_row, with_beginning
 from training.attention import BY_DIALOGUE, BordersLeak, check_borders
 from training.collate import FILLER, collate
-from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds
+from training.loss import CrossEntropy, flat_logits, sums_by_kind, token_scores, trained_kinds
 from training.tiny import tiny_model
 
 LONG = MIN_SHARED + 5  # tokens of a common beginning
@@ -24,7 +24,7 @@ EXACT = {"rtol": 1e-5, "atol": 1e-6}  # float32 rounding
 def loss_and_gradients(model, batches, implementation):
     """Summed loss of the batches and every parameter's gradient."""
     model.zero_grad()
-    loss = torch.stack([token_losses(model, batch, implementation).sum() for batch in batches]).sum()
+    loss = torch.stack([token_scores(model, batch, implementation).losses.sum() for batch in batches]).sum()
     loss.backward()
     return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
 
@@ -81,13 +81,53 @@ def test_head_at_trained_positions_equals_the_full_computation(seeds):
     logits = flat_logits(model, batch, BY_DIALOGUE)
     full = F.cross_entropy(logits[:-1], batch["labels"][0, 1:], reduction="none", ignore_index=-100)
     trained = batch["labels"][0, 1:] != -100
-    torch.testing.assert_close(token_losses(model, batch, BY_DIALOGUE), full[trained], **EXACT)
+    torch.testing.assert_close(token_scores(model, batch, BY_DIALOGUE).losses, full[trained], **EXACT)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), positions=st.sampled_from([0, 1, 16, 17, 40]))
+def test_cross_entropy_written_over_its_logits_is_that_of_torch(dtype, seed, positions):
+    generator = torch.Generator().manual_seed(seed)
+    values = (torch.randn(positions, VOCABULARY, generator=generator) * 5).to(dtype)
+    targets = torch.randint(VOCABULARY, (positions,), generator=generator)
+    upstream = torch.randn(positions, generator=generator)
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    # A soft cap, as some models have: its backward needs its own result, which is not the logits.
+    losses, right = CrossEntropy.apply(torch.tanh(ours / 30) * 30, targets)
+    wanted = F.cross_entropy((torch.tanh(theirs / 30) * 30).float(), targets, reduction="none")
+    torch.testing.assert_close(losses, wanted, **EXACT)
+    assert right.tolist() == (values.argmax(1) == targets).tolist() or dtype == torch.bfloat16  # which has ties
+    (losses * upstream).sum().backward()
+    (wanted * upstream).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5 if dtype == torch.float32 else 2e-2, atol=1e-6)
+
+
+def test_cross_entropy_makes_no_copy_of_its_logits_and_refuses_those_that_somebody_needs():
+    hidden, weight = torch.randn(40, 8, requires_grad=True), torch.randn(VOCABULARY, 8)
+    logits = hidden @ weight.T
+    seen = []
+    logits.register_hook(lambda gradient: seen.append(gradient.data_ptr()))
+    CrossEntropy.apply(logits, torch.zeros(40, dtype=torch.int64))[0].sum().backward()
+    assert seen == [logits.data_ptr()]
+    needed = (hidden @ weight.T).exp()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        CrossEntropy.apply(needed, torch.zeros(40, dtype=torch.int64))[0].sum().backward()
+
+
+def test_a_token_is_right_where_no_other_is_likelier():
+    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
+    batch = collate([encoded_row(seed) for seed in range(40)])
+    likeliest = flat_logits(model, batch, BY_DIALOGUE).argmax(1)[:-1] == batch["labels"][0, 1:]
+    trained = batch["labels"][0, 1:] != -100
+    right = token_scores(model, batch, BY_DIALOGUE).right
+    assert right.tolist() == likeliest[trained].tolist() and right.any()
 
 
 def test_the_head_used_on_a_gpu_gives_the_same_losses():
     model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
     batch = collate([encoded_row(1, dialogues=3)])
-    here = token_losses(model, batch, BY_DIALOGUE)
+    here = token_scores(model, batch, BY_DIALOGUE).losses
     add_fused_lm_head(model)
     fused = model(
         input_ids=batch["input_ids"], position_ids=batch["position_ids"], labels=batch["labels"],
@@ -100,7 +140,7 @@ def test_the_head_used_on_a_gpu_gives_the_same_losses():
 def test_losses_by_kind_add_up_to_the_whole():
     model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
     batch = collate([encoded_row(seed) for seed in range(6)])
-    losses, kinds = token_losses(model, batch, BY_DIALOGUE), trained_kinds(batch)
+    losses, kinds = token_scores(model, batch, BY_DIALOGUE).losses, trained_kinds(batch)
     sums = sums_by_kind(losses, kinds, 5)
     assert sums[1, 0] == 0 and (sums[1, 1:] > 0).all()
     assert sums[1].sum() == len(losses)
