@@ -74,10 +74,11 @@ def test_a_killed_run_makes_the_same_rows_and_a_wrong_number_gets_into_none(tmp_
 
 def test_the_published_form_has_no_marks_and_a_rationale_is_read_as_thinking(tmp_path: Path) -> None:
     seeds, _ = write_seeds(tmp_path, 20)
+    calm = ("--seeds", str(seeds), "--timeout", "60")
     plain, thoughtful = tmp_path / "plain.json", tmp_path / "thoughtful.jsonl"
     with loopback(Model().say) as server:
-        finish(start("mathchat", server, plain, 4, "--seeds", str(seeds), "--decontaminate", "--faithful"))
-        finish(start("mathchat", server, thoughtful, 4, "--seeds", str(seeds), "--decontaminate", "--rationale"))
+        finish(start("mathchat", server, plain, 4, *calm, "--decontaminate", "--faithful"))
+        finish(start("mathchat", server, thoughtful, 4, *calm, "--decontaminate", "--rationale"))
     rows = json.loads(plain.read_text())
     assert {frozenset(turn) for row in rows for turn in row["conversations"]} == {frozenset(("from", "value"))}
     assert all(set(row) == {"conversations"} for row in rows) and len(rows) == 4
@@ -95,7 +96,18 @@ def test_a_benchmark_made_from_own_problems_is_read_and_its_references_score_ful
     seeds, golds = write_seeds(tmp_path, 20)
     model = Model(WRONG)
     with loopback(model.say, FAULTS._replace(network=0.0)) as server:
-        finish(start("mathchat_benchmark", server, tmp_path / "mine" / "items.jsonl", 6, "--seeds", str(seeds)))
+        finish(
+            start(
+                "mathchat_benchmark",
+                server,
+                tmp_path / "mine" / "items.jsonl",
+                6,
+                "--seeds",
+                str(seeds),
+                "--timeout",
+                "60",
+            )
+        )
     asked = []
     for name in TASKS_MADE:
         loaded = TASKS[name].load([str(tmp_path / "mine")], None)
