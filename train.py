@@ -85,7 +85,11 @@ def run(arguments: list[str], stop: StopRequest) -> int:
                 if launch.rank == 0:
                     evaluate_after(evaluation_words(recipe), output_dir)
     except Preempted as stopped:
-        print(f"SIGTERM: {stopped or 'stopped'}; resume me: run the same command again", file=sys.stderr, flush=True)
+        print(
+            f"SIGTERM: {str(stopped) or 'nothing to save yet'}; resume me: run the same command again",
+            file=sys.stderr,
+            flush=True,
+        )
         return RESUME_STATUS
     except (ValueError, OSError, RuntimeError) as error:
         # An error that a user can mend is of a type of ours, with a message of its own.

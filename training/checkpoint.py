@@ -96,7 +96,11 @@ def check_owner(output_dir: Path, identity: Mapping[str, Any], resume: str) -> N
     """Raise CheckpointError unless the directory is new or belongs to this very run; says what differs."""
     owner_file = output_dir / RUN_FILE
     if not owner_file.exists():
-        foreign = [path.name for path in output_dir.glob("*") if path.name != "data"] if output_dir.exists() else []
+        foreign = (
+            [path.name for path in output_dir.glob("*") if path.name not in ("data", MARKER)]
+            if output_dir.exists()
+            else []
+        )
         foreign = [name for name in foreign if not name.startswith(".")]
         if foreign:
             raise CheckpointError(

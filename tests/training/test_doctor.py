@@ -83,14 +83,16 @@ def test_checkpointing_and_shorter_batches_hold_less(tiny):
         trace(config, None, MicroBatch(tokens, 1, tokens), FLOAT32, checkpointing=checkpointing).peak(0)
         for tokens, checkpointing in ((2048, False), (1024, False), (2048, True))
     ]
-    assert peaks[1].activations == pytest.approx(peaks[0].activations / 2, rel=0.05)
+    half = peaks[0].activations / 2
+    one_gradient = 4 * config.vocab_size * config.hidden_size  # the largest weight's, before it counts as a gradient
+    assert half <= peaks[1].activations <= half + one_gradient / 2 + 0.01 * half
     assert peaks[2].activations < 0.2 * peaks[0].activations
 
 
 def test_each_zero_stage_shards_one_part_more_and_offload_moves_it(tiny):
     make, config = tiny
     recipe, traces = make(), Traces(config, on_gpu=False)
-    batch = MicroBatch(64, 32, 32)
+    batch = MicroBatch(8, 4, 8)  # so few tokens that the peak is at the end, when all gradients are there
 
     def parts(stage: int, **offload: bool) -> Any:
         plan = Strategy("zero", 4, stage, **offload)
