@@ -115,14 +115,6 @@ def flat_logits(model: torch.nn.Module, batch: Mapping[str, Any], implementation
     return model(**model_inputs(batch, implementation)).logits[0].float()
 
 
-def sums_by_kind(losses: Tensor, kinds: Tensor, kind_count: int) -> Tensor:
-    """Per kind the summed loss and the number of trained tokens: (2, kind_count) float64."""
-    sums = torch.zeros(2, kind_count, dtype=torch.float64, device=losses.device)
-    sums[0].index_add_(0, kinds, losses.double())
-    sums[1].index_add_(0, kinds, torch.ones_like(losses, dtype=torch.float64))
-    return sums
-
-
 def model_inputs(batch: Mapping[str, Any], implementation: str) -> dict[str, Any]:
     """What the model is called with for a flat batch, labels left out."""
     ids = batch["input_ids"]

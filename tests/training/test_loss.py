@@ -13,7 +13,7 @@ from data_prep.prefixes import MIN_SHARED
 from tests.training.helpers import VOCABULARY, encoded_row, joined_rows, split_row, with_beginning
 from training.attention import BY_DIALOGUE, BordersLeak, check_borders
 from training.collate import FILLER, collate
-from training.loss import CrossEntropy, flat_logits, sums_by_kind, token_scores, trained_kinds
+from training.loss import CrossEntropy, flat_logits, token_scores
 from training.tiny import tiny_model
 
 LONG = MIN_SHARED + 5  # tokens of a common beginning
@@ -135,17 +135,6 @@ def test_the_head_used_on_a_gpu_gives_the_same_losses():
     )  # fmt: skip
     trained = batch["labels"][0, 1:] != -100
     torch.testing.assert_close(-fused.log_probs[0, trained], here, **EXACT)
-
-
-def test_losses_by_kind_add_up_to_the_whole():
-    model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
-    batch = collate([encoded_row(seed) for seed in range(6)])
-    losses, kinds = token_scores(model, batch, BY_DIALOGUE).losses, trained_kinds(batch)
-    sums = sums_by_kind(losses, kinds, 5)
-    assert sums[1, 0] == 0 and (sums[1, 1:] > 0).all()
-    assert sums[1].sum() == len(losses)
-    torch.testing.assert_close(sums[0].sum().float(), losses.sum(), **EXACT)
-    torch.testing.assert_close(sums[0, 2].float(), losses[kinds == 2].sum(), **EXACT)
 
 
 def test_a_filler_row_adds_nothing_and_still_reaches_every_parameter():
