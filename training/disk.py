@@ -6,15 +6,13 @@ the whole save whatever it could write, and only then do all of them agree on wh
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Space, quota, and a limit on the size of a file.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from data_prep.outfile import FULL_DISK
 
 
 class Disk:
@@ -34,12 +32,15 @@ class Disk:
             self.error = self.error or error
 
     def sparing(self, save: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
-        """DeepSpeed's `save(state, path)` that spares the run; a file cut short is removed, so that small ones fit."""
+        """DeepSpeed's `save(state_dict, path)`, called by position and by name, that spares the run.
 
-        def spared_save(state: Any, path: str) -> None:
+        A file cut short is removed, so that small ones fit.
+        """
+
+        def spared_save(state_dict: Any, path: str) -> None:
             before = self.error
             with self.spared():
-                save(state, path)
+                save(state_dict, path)
             if self.error is not before:
                 Path(path).unlink(missing_ok=True)
 
@@ -50,8 +51,8 @@ def is_full_disk(error: BaseException) -> bool:
     """safetensors and torch.save report a full disk as errors of their own, with the system's words in the text."""
     words = str(error)
     return (
-        (isinstance(error, OSError) and error.errno in FULL)
-        or any(os.strerror(number) in words for number in FULL)
+        (isinstance(error, OSError) and error.errno in FULL_DISK)
+        or any(os.strerror(number) in words for number in FULL_DISK)
         or "PytorchStreamWriter failed" in words
         or "inline_container" in words  # torch's archive writer when it cannot close what it could not write
     )
