@@ -1,4 +1,4 @@
-"""python -m data_prep COMMAND ...: download, convert, check, build, preview, template, synth; see COMMAND --help."""
+"""python -m data_prep COMMAND ...: download, convert, check, describe, build, synth, ...; see COMMAND --help."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "download": ("data_prep.cli.download:main", "fetch published data, pinned and verified"),
     "convert": ("data_prep.cli.convert:main", "raw rows to canonical dialogues"),
     "check": ("data_prep.cli.check:main", "read and check raw rows, report what would be rejected"),
+    "describe": ("data_prep.cli.describe:main", "what is in one data set, or in two side by side"),
     "export": ("data_prep.export:main", "canonical dialogues in TRL's, axolotl's or LLaMA-Factory's own rows"),
     "build": ("data_prep.build:main", "a recipe's data to encoded samples"),
     "preview": ("data_prep.preview:main", "dialogues with each token coloured by its kind"),

@@ -10,7 +10,6 @@ for the processes that wait for it).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -23,6 +22,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
+
+from data_prep.outfile import FULL_DISK
 
 MARKER = "build.json"
 POLL_S = 0.5
@@ -147,9 +148,8 @@ class BuildDir:
 
     def _explain(self, error: OSError) -> None:
         """Raise BuildError for a full disk; return for any other error."""
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error  # what OutFile made its error from
-        if error.errno in full or cause.errno in full or "No space left" in str(error):
+        if error.errno in FULL_DISK or cause.errno in FULL_DISK or "No space left" in str(error):
             raise BuildError(
                 f"{self.path}: no disk space left while writing ({cause.strerror or cause}); nothing was left behind; "
                 "free some space or give --out on another disk (a build needs about 18 bytes per token while it runs)"

@@ -20,6 +20,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from data_prep.outfile import FULL_DISK
+
 TIMEOUT_S = 30.0
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before each further try
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -108,7 +110,7 @@ def _fetch_with_retries(
                 ) from error
             time.sleep(wait_s)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in FULL_DISK:
                 part.unlink(missing_ok=True)
                 raise DownloadError(
                     f"{part}: no disk space left; the part was removed. Free some space or choose another --dir"

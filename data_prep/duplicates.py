@@ -46,20 +46,21 @@ class ToolCounts(msgspec.Struct, frozen=True):
 
 
 class NearIndex:
-    """Texts by number, and the first earlier one that a text nearly repeats."""
+    """Texts by number, and the first earlier one that a text nearly repeats, by runs of `shingle` words."""
 
-    def __init__(self) -> None:
+    def __init__(self, shingle: int = SHINGLE) -> None:
         # Needed for near duplicates alone, so that a build without them does not load it.
         from rensa import RMinHash, RMinHashLSH
 
         self._sketch_of = RMinHash
+        self._shingle = shingle
         self._bands = RMinHashLSH(SIMILAR, PERMUTATIONS, BANDS)
         self._sketches: dict[int, RMinHash] = {}
 
     def find_or_add(self, number: int, text: str) -> tuple[int, float] | None:
         """(number, similarity) of the first text that `text` nearly repeats; where there is none, it is added."""
         sketch = self._sketch_of(PERMUTATIONS, MINHASH_SEED)
-        sketch.update(shingles(text))
+        sketch.update(shingles(text, self._shingle))
         for candidate in sorted(self._bands.query(sketch)):
             similarity = self._sketches[candidate].jaccard(sketch)
             if similarity >= SIMILAR:
@@ -69,10 +70,10 @@ class NearIndex:
         return None
 
 
-def shingles(text: str) -> list[str]:
-    """Every run of SHINGLE words, in lower case and without punctuation; a shorter text is one shingle."""
+def shingles(text: str, length: int = SHINGLE) -> list[str]:
+    """Every run of `length` words, in lower case and without punctuation; a shorter text is one shingle."""
     words = WORD.findall(text.lower())
-    return [" ".join(words[at : at + SHINGLE]) for at in range(max(1, len(words) - SHINGLE + 1))]
+    return [" ".join(words[at : at + length]) for at in range(max(1, len(words) - length + 1))]
 
 
 class Duplicates:

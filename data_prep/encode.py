@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tokenizers import AddedToken
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from data_prep import button, proofs
@@ -500,9 +501,14 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
 
 
 def load_encoder(recipe: Recipe) -> Encoder:
-    """The encoder a recipe asks for."""
+    """The encoder a recipe asks for. Raises ValueError where one of its new tokens is none."""
+    tokenizer = load_tokenizer(recipe.model_name_or_path, recipe.model_revision)
+    known = [token for token in recipe.new_tokens if token in tokenizer.get_vocab()]
+    if known:
+        raise ValueError(f"new_tokens: {', '.join(known)} is in the vocabulary already; leave it out of new_tokens")
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in recipe.new_tokens])
     return Encoder(
-        load_tokenizer(recipe.model_name_or_path, recipe.model_revision),
+        tokenizer,
         tool_format=recipe.tool_format,
         chat_template=recipe.chat_template,
         template_kwargs=recipe.template_kwargs,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
@@ -27,15 +26,14 @@ from data_prep.dialogue import Dialogue, last_turn_only
 from data_prep.encode import CONTEXT, KINDS, STOP, Encoded, Encoder, RejectedDialogue, load_encoder, load_tokenizer
 from data_prep.fit import loaded
 from data_prep.preview_html import write_html
-from data_prep.quarantine import Quarantine, iter_dialogues
-from data_prep.readers import read_rows
+from data_prep.quarantine import Quarantine, guess_source, iter_dialogues
 from data_prep.samples import trained_tokens
-from data_prep.sources import SOURCES, likely_sources
+from data_prep.sources import SOURCES
+from data_prep.visible import visible
 from recipes import DataSource, Recipe, load_recipe
 
 STYLES = {"context": "grey50", "thought": "magenta", "call": "cyan", "answer": "green", "stop": "yellow"}
 PIPE_WIDTH = 120  # columns where the output is no terminal
-JOINERS = "\u200c\u200d"  # format characters that are part of words and emoji
 
 
 class Token(NamedTuple):
@@ -126,24 +124,6 @@ def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[
     return texts
 
 
-def visible(text: str) -> str:
-    """Text that only shows: every control and format character but the line break as a picture or escape."""
-    return "".join(_visible(char) for char in text)
-
-
-def _visible(char: str) -> str:
-    code = ord(char)
-    if char == "\n":
-        return char
-    if code < 0x20:
-        return chr(0x2400 + code)  # the control pictures, as U+241B for ESC
-    if code == 0x7F:
-        return "\u2421"
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") and char not in JOINERS:
-        return f"\\u{code:04x}"
-    return char
-
-
 # The terminal
 
 
@@ -209,10 +189,7 @@ def pick(entries: Sequence[DataSource], wanted: Sequence[int]) -> list[Dialogue]
 
 
 def _entries_of_file(path: str, source: str | None) -> list[DataSource]:
-    if source is None:
-        first = next(iter(read_rows(path)), None)
-        source = next(iter(likely_sources(first.value if first else None)), "messages")
-    return [DataSource(source=source, path=(path,))]
+    return [DataSource(source=source or guess_source(path), path=(path,))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

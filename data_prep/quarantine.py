@@ -160,6 +160,12 @@ def _line(entry: dict[str, Any]) -> bytes:
     return text.encode("utf-8", errors="backslashreplace") + b"\n"  # half a surrogate pair becomes its JSON escape
 
 
+def guess_source(path: str) -> str:
+    """The source that the first row of a file looks like; `messages` where nothing fits."""
+    first = next(iter(read_rows(path)), None)
+    return next(iter(likely_sources(first.value if first else None)), "messages")
+
+
 def iter_dialogues(
     source: str, inputs: Sequence[str], quarantine: Quarantine, split: str = "train", max_chars: int | None = None
 ) -> Iterator[Dialogue]:

@@ -3,6 +3,8 @@
     {"input_ids": [...], "labels": [-100, ..., 318, 2], "kinds": [0, ..., 3, 4], "seq_lengths": [412, 87],
      "source": "button", "dialogue_id": "button-a-3 button-a-9"}                <- one row, two dialogues packed into it
 
+Where the dialogues of a row come from several sources, `source` names that of each: "button openhermes button".
+
 Samples go through flat files, so a build holds one chunk of them in memory, however many there are, and no token
 becomes a Python integer twice. `datasets.load_from_disk` reads the result.
 """
@@ -216,10 +218,15 @@ def _record_batch(
         _lists(labels, token_ends),
         _lists(kinds, token_ends),
         _lists(lengths.astype(np.int32), sample_ends),
-        pa.array([" ".join(dict.fromkeys(sources[row] for row in rows)) for rows in dialogues]),
+        pa.array([_source_names([sources[row] for row in rows]) for rows in dialogues]),
         pa.array([" ".join(ids[row] for row in rows) for rows in dialogues]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _source_names(names: list[str]) -> str:
+    """The one source of a row's dialogues, or the source of each."""
+    return names[0] if len(set(names)) == 1 else " ".join(names)
 
 
 def _lists(values: NDArray[np.generic], ends: NDArray[np.int64]) -> pa.ListArray:

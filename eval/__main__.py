@@ -1,4 +1,4 @@
-"""python -m eval list | run MODEL --tasks a,b --out DIR | sweep RUN ... | compare A B | judge DIR ... | card RUN_DIR
+"""python -m eval list | run MODEL --tasks a,b --out DIR | join | sweep | compare A B | judge | card; each has --help
 
 python -m eval run runs/quickstart --tasks function_calls --data build/demo --out runs/quickstart/eval
 """
@@ -14,12 +14,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from eval import card, html_compare, html_report
+from data_prep.outfile import FULL_DISK
+from data_prep.shards import Shard
+from eval import card, html_compare, html_report, join, transcripts
 from eval import compare as comparison
 from eval import report as reports
 from eval import sweep as sweeps
 from eval.protocol import Backend, EvalError, Sampling, Task
-from eval.run import evaluate, find_tasks, load_tasks
+from eval.run import WHOLE, evaluate, find_tasks, load_tasks
 from eval.tasks import TASKS
 from recipes import RecipeError
 
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(task_list(find_tasks(",".join(options.names or TASKS))))
         elif options.command == "run":
             run(options, console)
+        elif options.command == "join":
+            show(join.join(options.shards, options.out), options.out, console)
         elif options.command == "judge":
             judge(options, console)
         elif options.command == "sweep":
@@ -43,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compare(options, console)
     except (EvalError, RecipeError) as error:  # the latter for a manifest that cannot be read
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        where = error.filename or "while writing"
+        print(f"error: {where}: {error.strerror}; make room and give the same command again: finished items are kept",
+              file=sys.stderr)  # fmt: skip
         return 2
     return 0
 
@@ -64,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", type=positive, help="items per task")
     run.add_argument("--backend", choices=("hf", "vllm", "openai"), default="hf")
     run.add_argument("--base-url", default="http://localhost:8000/v1", help="server of --backend openai")
-    run.add_argument("--batch-size", type=positive, help="turns at once (default 96 on a CPU, 64 on a GPU; openai 8)")
+    run.add_argument("--batch-size", type=positive, help="turns at once (default 128 on a CPU, 64 on a GPU; openai 8)")
     run.add_argument("--max-new-tokens", type=positive, help="per turn, instead of each task's own limit")
     run.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     run.add_argument(
@@ -77,7 +88,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--temperature", type=float, default=0.0, help="0, the default, takes the likeliest token")
     run.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest tokens that hold this share")
     run.add_argument("--seed", type=int, default=0, help="of the draws, with --temperature")
+    sharded = commands.add_parser("join", help="make one run of the shards of a run")
+    sharded.add_argument("shards", nargs="+", help="the --out of each `run ... --shard I/N`")
+    sharded.add_argument("--out", required=True, help="directory of the report")
     commands.add_parser("sweep", parents=[run], add_help=False, help="evaluate every checkpoint of a run, MODEL")
+    run.add_argument(
+        "--shard", type=shard, default=WHOLE, metavar="I/N", help="evaluate share I of N; then `join` them"
+    )
     scored = commands.add_parser("card", help="write the scores of a run's evaluations into its model card")
     scored.add_argument("run_dir")
     judge = commands.add_parser("judge", help="a model grades the open-ended answers of a finished run")
@@ -105,6 +122,14 @@ def positive(text: str) -> int:
     return value
 
 
+def shard(text: str) -> Shard:
+    """`2/8`."""
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def task_list(tasks: Sequence[Task]) -> str:
     """Tasks and metrics, one a line."""
     lines = []
@@ -122,14 +147,19 @@ def run(options: argparse.Namespace, console: Console) -> None:
     data_dirs = options.data or ["data"]
     loaded = load_tasks(tasks, data_dirs, options.limit)
     backend = make_backend(options)
-    report = evaluate(backend, options.model, tasks, loaded, data_dirs, options.out, options.max_new_tokens)
-    if card.is_inside(options.out, options.model):
+    report = evaluate(
+        backend, options.model, tasks, loaded, data_dirs, options.out, options.max_new_tokens, shard=options.shard
+    )
+    if options.shard == WHOLE and card.is_inside(options.out, options.model):
         card.add_scores(options.model)
+    show(report, options.out, console)
+
+
+def show(report: dict[str, Any], out: str, console: Console) -> None:
+    """Print a report's tables, and where its files are."""
     for table in reports.to_tables(report):
         console.print(table)
-    console.print(
-        Text(f"{options.out}/{html_report.FILE}, {reports.MARKDOWN_FILE}, {reports.JSON_FILE}, transcripts.jsonl")
-    )
+    console.print(Text(f"{out}/{html_report.FILE}, {reports.MARKDOWN_FILE}, {reports.JSON_FILE}, {transcripts.FILE}"))
 
 
 def sweep(options: argparse.Namespace, console: Console) -> None:

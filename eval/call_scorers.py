@@ -15,7 +15,7 @@ import jsonschema
 
 from data_prep.checks import loosened
 from data_prep.dialogue import ToolCall, function_of
-from eval.scorers import MAX_CHARS, clean, numbers
+from data_prep.numbers import MAX_CHARS, clean, numbers
 
 
 def same_json(left: Any, right: Any) -> bool:

@@ -19,9 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
+from data_prep.chat_completions import public_url
 from eval import judge_rubrics, transcripts
 from eval import report as reports
-from eval.backends.openai import OpenAIBackend, public_url
+from eval.backends.openai import OpenAIBackend
 from eval.judge_calibration import calibrate
 from eval.judge_report import make_report, to_markdown
 from eval.judge_rubrics import prompt

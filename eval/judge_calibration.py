@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from data_prep.equations import equations
+from data_prep.numbers import gold_numbers, strict
 from eval import transcripts
-from eval.equations import equations
 from eval.judge_rubrics import load, prompt
 from eval.judge_server import Ask, Judge, Judgement, grade
-from eval.scorers import gold_numbers, strict
 from eval.stats import wilson
 from eval.tasks.mathchat_problem_generation import parts
 

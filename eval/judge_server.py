@@ -21,7 +21,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import Progress
 
-from eval.backends.openai import OpenAIBackend, Refused, public_url
+from data_prep.chat_completions import Refused, public_url
+from eval.backends.openai import OpenAIBackend
 from eval.protocol import EvalError
 
 TRIES = 3

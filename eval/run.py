@@ -1,5 +1,7 @@
 """`python -m eval run MODEL --tasks a,b --out DIR`: generate, score, report; a killed run goes on where it was.
 
+`--shard 2/8` takes every eighth item from the second on, for a job array; eval/join.py makes one run of the eight.
+
 DIR/run.json             what fixes the run: model files, tasks, data, template, sampling
 DIR/transcripts.jsonl    one line per finished item
 DIR/report.json, .md     n, scores with 95 % intervals, unparsed counts
@@ -18,6 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from data_prep.shards import Shard
 from eval import harness_results, html_report, second_opinion, transcripts
 from eval import report as reports
 from eval.protocol import GREEDY, Backend, EvalError, Item, Loaded, Reply, Request, Step, Task
@@ -25,6 +28,7 @@ from eval.tasks import TASKS
 from recipes.manifest import git_state, package_versions
 
 RUN_FILE = "run.json"
+WHOLE = Shard(1, 1)
 OWN_FILES = {RUN_FILE, transcripts.FILE, reports.JSON_FILE, reports.MARKDOWN_FILE, html_report.FILE,
              harness_results.FILE}  # fmt: skip
 
@@ -55,12 +59,14 @@ def evaluate(
     out: str | os.PathLike[str],
     max_new_tokens: int | None = None,
     console: Console | None = None,
+    shard: Shard = WHOLE,
 ) -> dict[str, Any]:
-    """Run the tasks on a backend into `out` and write the report; returns it.
+    """Run the tasks, or a shard of each, on a backend into `out` and write the report; returns it.
 
     max_new_tokens overrides every task's own limit, and is recorded. Raises EvalError where `out` holds another run.
     """
     console = console or Console(stderr=True)
+    items = {task.name: loaded[task.name].items[shard.own] for task in tasks}
     data = {task.name: {path: reports.file_sha256(path) for path in task.data_files(data_dirs)} for task in tasks}
     identity = backend.identity()
     run = {
@@ -71,13 +77,13 @@ def evaluate(
         "tasks": {
             task.name: {
                 "version": task.version,
-                "items": len(loaded[task.name].items),
+                "items": len(items[task.name]),
                 "data": sorted(data[task.name].values()),
                 "max_new_tokens": max_new_tokens or task.max_new_tokens,
             }
             for task in tasks
         },
-    }
+    } | ({"shard": str(shard)} if shard != WHOLE else {})
     claim(Path(out), run)
     records = transcripts.read(out)
     transcripts.cut_partial_line(out)
@@ -85,14 +91,11 @@ def evaluate(
     if done:
         console.print(f"{len(done):,} items are done already: going on")
     for task in tasks:
-        items = [item for item in loaded[task.name].items if (task.name, item.id) not in done]
-        generate(backend, task, items, Path(out), max_new_tokens, console)
-    records = transcripts.read(out)
-    report = make_report(backend, run, tasks, loaded, data, records)
-    reports.write(out, report)
-    html_report.write(out, report, records)
-    harness_results.write(out, report)
-    return report
+        left = [item for item in items[task.name] if (task.name, item.id) not in done]
+        generate(backend, task, left, Path(out), max_new_tokens, console)
+    facts = {task.name: {"left_out": loaded[task.name].left_out, "data": data[task.name]} for task in tasks}
+    about = backend.describe() | {"packages": package_versions(), "git": git_state()}
+    return write_report(out, run, tasks, facts, about)
 
 
 def claim(out: Path, run: dict[str, Any]) -> None:
@@ -107,7 +110,7 @@ def claim(out: Path, run: dict[str, Any]) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EvalError(f"{out} is in use and holds no evaluation ({RUN_FILE} is missing); choose a new --out")
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    reports.replace_file(path, json.dumps(run, indent=2) + "\n")
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:
@@ -160,31 +163,36 @@ def generate(
         backend.generate(requests, follow_up)
 
 
-def make_report(
-    backend: Backend,
+def write_report(
+    out: str | os.PathLike[str],
     run: dict[str, Any],
     tasks: Sequence[Task],
-    loaded: dict[str, Loaded],
-    data: dict[str, dict[str, str]],
-    records: Sequence[dict[str, Any]],
+    facts: dict[str, dict[str, Any]],
+    about: dict[str, Any],
 ) -> dict[str, Any]:
-    """The report of finished transcripts."""
+    """Write and return the report of the transcripts in `out`.
+
+    facts: of each task, what was left out when its data was read, and the hashes of its files.
+    about: device, packages and whatever else does not decide the scores.
+    """
+    records = transcripts.read(out)
     by_task = {task.name: [record for record in records if record["task"] == task.name] for task in tasks}
-    return {
+    report = {
         "format": reports.FORMAT,
         "model": run["model"],
         "tasks": {
             task.name: reports.summarize(task, by_task[task.name])
             | ({"second_opinion": second_opinion.summarize(task, by_task[task.name])} if task.claims else {})
             | ({"totals": task.totals(by_task[task.name])} if task.totals else {})
-            | {
-                "left_out": loaded[task.name].left_out,
-                "data": data[task.name],
-                "max_new_tokens": run["tasks"][task.name]["max_new_tokens"],
-            }
+            | facts[task.name]
+            | {"max_new_tokens": run["tasks"][task.name]["max_new_tokens"]}
             for task in tasks
         },
         "sampling": run["sampling"],
         "identity": run["identity"],
-        "run": backend.describe() | {"packages": package_versions(), "git": git_state()},
+        "run": about,
     }
+    reports.write(out, report)
+    html_report.write(out, report, records)
+    harness_results.write(out, report)
+    return report

@@ -22,9 +22,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from data_prep.numbers import gold_numbers, stated_answer
 from eval import transcripts
 from eval.protocol import Task
-from eval.scorers import gold_numbers, stated_answer
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_CHARS = 1_000

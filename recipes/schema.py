@@ -155,6 +155,18 @@ class Recipe(Frozen):
     lora_target_modules: str | tuple[str, ...] = Field(
         "all-linear", min_length=1, description="Modules that get an adapter: names, a pattern, or all-linear."
     )
+    lora_modules_to_save: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Modules trained whole beside the adapter: [embed_tokens, lm_head] where tokens are new."
+    )
+    use_rslora: bool = Field(False, description="Divide lora_alpha by the root of the rank (arXiv 2312.03732).")
+    use_dora: bool = Field(False, description="Train the weights' magnitudes apart (DoRA, arXiv 2402.09353).")
+    load_in_4bit: bool = Field(False, description="QLoRA: frozen weights in NF4; needs a GPU and extra bitsandbytes.")
+    new_tokens: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Control tokens that the vocabulary lacks; they begin as the mean of all embeddings."
+    )
+    neftune_noise_alpha: Float | None = Field(
+        None, gt=0, description="Noise on the embeddings while training (NEFTune, arXiv 2310.05914); null for none."
+    )
     learning_rate: Float = Field(gt=0, description="Peak learning rate.")
     lr_scheduler_type: Schedule = Field("cosine", description="Schedule of the learning rate.")
     warmup_ratio: Float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up.")
@@ -162,6 +174,9 @@ class Recipe(Frozen):
         0.2, gt=0, le=1, description="Share of the steps that decay, the last ones, under warmup_stable_decay."
     )
     weight_decay: Float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    adam_beta1: Float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the mean of gradients.")
+    adam_beta2: Float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the mean of their squares.")
+    adam_epsilon: Float = Field(1e-8, gt=0, description="What AdamW adds to the root before it divides.")
     max_grad_norm: Float = Field(1.0, ge=0, description="Gradients are clipped to this norm.")
     num_train_epochs: Float = Field(1.0, gt=0, description="Passes over the training data.")
     max_steps: Int = Field(-1, ge=-1, description="Optimizer steps; a positive number wins over num_train_epochs.")
@@ -180,7 +195,18 @@ class Recipe(Frozen):
     resume: str = Field(
         "auto", min_length=1, description="auto: the newest checkpoint in output_dir; never; or a path."
     )
+    sample_every: Int | None = Field(
+        None, ge=1, description="Steps between answers generated to a few held-out dialogues; null for none."
+    )
+    stop_on_anomaly: bool = Field(
+        True, description="End the run, saved, when the loss diverges or is exactly 0; one that is NaN always ends it."
+    )
+    stuck_timeout_s: Float = Field(
+        1800, gt=0, description="Seconds without progress after which a job of several processes is ended."
+    )
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="Where metrics also go.")
+    push_to_hub: bool = Field(False, description="Upload the final model to the hub, to a private repository.")
+    hub_model_id: str | None = Field(None, min_length=1, description="Where to, as owner/name; push_to_hub needs it.")
     eval_after: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
         (), description="Tasks of `python -m eval list` that the final model is evaluated on, once it is saved."
     )
@@ -203,6 +229,17 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
             f"packing: attention {recipe.attn_implementation!r} is not known to keep packed dialogues apart; "
             f"set packing: false, or attn_implementation to one of {', '.join(HONOURS_BORDERS)}"
         )
+    if not recipe.use_peft:
+        for field in ("load_in_4bit", "use_rslora", "use_dora", "lora_modules_to_save"):
+            if getattr(recipe, field):
+                problems.append(f"{field}: is of an adapter, and use_peft is false; set use_peft: true")
+    elif recipe.new_tokens and not recipe.lora_modules_to_save:
+        problems.append(
+            "new_tokens: an adapter leaves the embeddings as they are, so nothing would be learnt of these tokens; set "
+            "lora_modules_to_save: [embed_tokens, lm_head]"
+        )
+    if recipe.push_to_hub and recipe.hub_model_id is None:
+        problems.append("push_to_hub: needs a place; set hub_model_id: owner/name")
     if recipe.share_prefixes and not (recipe.packing and recipe.attn_implementation == "sdpa"):
         problems.append("share_prefixes: needs packing: true and attn_implementation: sdpa")
     if (recipe.held_out_data is None) == (recipe.held_out_share is None):
@@ -210,8 +247,9 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
             "held_out_data, held_out_share: exactly one of them must be given; "
             "held_out_share: 0 says that nothing is held out"
         )
-    if recipe.held_out_share == 0 and recipe.eval_steps is not None:
-        problems.append("eval_steps: nothing is held out (held_out_share: 0); set eval_steps: null")
+    for field in ("eval_steps", "sample_every"):
+        if recipe.held_out_share == 0 and getattr(recipe, field) is not None:
+            problems.append(f"{field}: nothing is held out (held_out_share: 0); set {field}: null")
     for repeated in sorted({name for name in recipe.decontaminate if recipe.decontaminate.count(name) > 1}):
         problems.append(f"decontaminate: {repeated!r} is listed twice; list each set once")
     for repeated in sorted({part for part in recipe.train_on if recipe.train_on.count(part) > 1}):

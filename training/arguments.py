@@ -43,7 +43,11 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
             {"num_decay_steps": recipe.decay_ratio} if recipe.lr_scheduler_type == "warmup_stable_decay" else None
         ),  # a share too: DialogueTrainer knows of how many
         weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        adam_epsilon=recipe.adam_epsilon,
         max_grad_norm=recipe.max_grad_norm,
+        neftune_noise_alpha=recipe.neftune_noise_alpha,
         num_train_epochs=recipe.num_train_epochs,
         max_steps=recipe.max_steps,
         per_device_train_batch_size=recipe.per_device_train_batch_size,

@@ -2,12 +2,13 @@
 
 `run.json`, written at the start, says which run the directory belongs to; another run is refused. `manifest.json` is
 written last into each checkpoint and beside the final model: one without it is not complete, is never resumed from,
-and is removed at the next start. A directory in which a run is alive is locked.
+and is removed at the next start. It holds size and hash of the files beside it: a checkpoint that is not as it was
+saved is set aside as damaged-checkpoint-100, and the one before it is taken. A directory in which a run is alive is
+locked.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -25,15 +26,27 @@ from data_prep.encode import Encoder
 from recipes.card import write_card
 from recipes.load import to_values
 from recipes.manifest import FILE_NAME as MANIFEST
-from recipes.manifest import write_manifest
-from recipes.schema import Recipe
+from recipes.manifest import read_manifest, sha256_of, write_manifest
+from recipes.schema import Recipe, RecipeError
+from training.intact import damage, fingerprints
+from training.stopping import MARKER
 
 RUN_FILE = "run.json"
-# Fields that change neither a weight nor the order of the steps; a run may be resumed with others.
+RUN_FORMAT = 2
+FINAL = ".final"  # where the final model is put together
+# Fields that change neither a weight nor the order of the steps; a run may be resumed with others. Of the batch, only
+# the rows of a step matter, however they are cut into micro-batches and spread over processes.
 NEUTRAL_FIELDS = (
     "name", "output_dir", "per_device_eval_batch_size", "logging_steps", "eval_steps", "save_steps", "save_total_limit",
-    "resume", "report_to", "eval_after",
+    "resume", "report_to", "eval_after", "push_to_hub", "hub_model_id", "sample_every", "stop_on_anomaly",
+    "stuck_timeout_s", "per_device_train_batch_size", "gradient_accumulation_steps",
 )  # fmt: skip
+DATA_PARTS = {
+    "input files": "the rows of train_data or held_out_data",
+    "encoder": "the chat template, or how dialogues are put into it",
+    "tokenizer": "the tokenizer",
+    "samples": "the training samples built from the rows",
+}
 
 
 class CheckpointError(RuntimeError):
@@ -41,10 +54,16 @@ class CheckpointError(RuntimeError):
 
 
 def run_identity(recipe: Recipe, data: Mapping[str, str], processes: int, distributed_type: str) -> dict[str, Any]:
-    """What must stay the same for a run to be resumed: recipe fields, hashes of what the data is made from, launch."""
+    """What must stay the same for a run to be resumed: recipe fields, hashes of what the data is made from, launch.
+
+    DeepSpeed and FSDP cut the optimizer's state into a part for each process; else any number of processes will do.
+    """
     fields = {key: value for key, value in to_values(recipe).items() if key not in NEUTRAL_FIELDS}
-    launch = {"processes": processes, "distributed_type": distributed_type}
-    return {"recipe": fields, "data": dict(data), "launch": launch}
+    rows = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * processes
+    in_parts = distributed_type.startswith(("DEEPSPEED", "FSDP"))
+    state = f"{distributed_type} in {processes} parts" if in_parts else "whole"
+    launch = {"rows of a step": rows, "optimizer state": state}
+    return {"format": RUN_FORMAT, "recipe": fields, "data": dict(data), "launch": launch}
 
 
 def with_samples(identity: Mapping[str, Any], train_dir: Path) -> dict[str, Any]:
@@ -77,7 +96,11 @@ def check_owner(output_dir: Path, identity: Mapping[str, Any], resume: str) -> N
     """Raise CheckpointError unless the directory is new or belongs to this very run; says what differs."""
     owner_file = output_dir / RUN_FILE
     if not owner_file.exists():
-        foreign = [path.name for path in output_dir.glob("*") if path.name != "data"] if output_dir.exists() else []
+        foreign = (
+            [path.name for path in output_dir.glob("*") if path.name not in ("data", MARKER)]
+            if output_dir.exists()
+            else []
+        )
         foreign = [name for name in foreign if not name.startswith(".")]
         if foreign:
             raise CheckpointError(
@@ -85,11 +108,11 @@ def check_owner(output_dir: Path, identity: Mapping[str, Any], resume: str) -> N
                 f"program; give another output_dir, or move those files away"
             )
         return
-    differences = list(_differences(json.loads(owner_file.read_text(encoding="utf-8")), identity))
-    if differences:
+    problem = _problem(_read_json(owner_file), identity)
+    if problem:
         raise CheckpointError(
-            f"output_dir {output_dir} is in use by a run with another recipe or other data: {'; '.join(differences)}. "
-            f"Give another output_dir, make these equal to resume that run, or remove the directory"
+            f"output_dir {output_dir} is in use by another run, or by this one with another recipe, other data or "
+            f"another launch: {problem}. Or give another output_dir"
         )
     if resume == "never" and (_checkpoints(output_dir) or (output_dir / MANIFEST).exists()):
         raise CheckpointError(
@@ -99,11 +122,13 @@ def check_owner(output_dir: Path, identity: Mapping[str, Any], resume: str) -> N
 
 
 def take_ownership(output_dir: Path, identity: Mapping[str, Any]) -> None:
-    """Write run.json, and clear what a killed run left half written."""
+    """Write run.json, and clear what a killed run left half written, and the mark of one that was asked to stop."""
     for checkpoint in _checkpoints(output_dir):
         if not (checkpoint / MANIFEST).exists():
-            print(f"removing {checkpoint}: incomplete, it was being written when the run ended")
+            print(f"removing {checkpoint}: incomplete, it was being written when the run ended", flush=True)
             shutil.rmtree(checkpoint)
+    shutil.rmtree(output_dir / FINAL, ignore_errors=True)
+    (output_dir / MARKER).unlink(missing_ok=True)
     scratch = output_dir / f".{RUN_FILE}"
     scratch.write_text(json.dumps(identity, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(scratch, output_dir / RUN_FILE)
@@ -115,29 +140,64 @@ def is_finished(output_dir: Path) -> bool:
 
 
 def checkpoint_to_resume(output_dir: Path, resume: str) -> Path | None:
-    """The checkpoint that `resume` (auto, never, or a path) means; None to start anew. Raises CheckpointError."""
+    """The checkpoint that `resume` (auto, never, or a path) means; None to start anew.
+
+    Every file is read: a damaged checkpoint is set aside with a word under auto, and refused where it was asked for by
+    path. One process does this, for all. Raises CheckpointError.
+    """
     if resume == "never":
         return None
     if resume == "auto":
-        complete = [checkpoint for checkpoint in _checkpoints(output_dir) if (checkpoint / MANIFEST).exists()]
-        return complete[-1] if complete else None
+        return _newest_intact(output_dir)
     chosen = Path(resume)
     if not (chosen / MANIFEST).exists():
         raise CheckpointError(
             f"resume: {chosen} is no complete checkpoint (it has no {MANIFEST}); use resume: auto, or one of "
             f"{', '.join(map(str, _checkpoints(output_dir))) or 'none: this run has no checkpoints'}"
         )
+    problem = damage_of(chosen)
+    if problem:
+        raise CheckpointError(f"resume: {chosen} is damaged: {problem}; use resume: auto, or another checkpoint")
     return chosen
+
+
+def newest_complete(output_dir: Path) -> Path | None:
+    """The newest checkpoint with a manifest, unread."""
+    complete = [checkpoint for checkpoint in _checkpoints(output_dir) if (checkpoint / MANIFEST).exists()]
+    return complete[-1] if complete else None
+
+
+def damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint whose files are not those it was saved with; None where nothing is."""
+    try:
+        manifest = read_manifest(checkpoint) or {}
+    except RecipeError as error:
+        return str(error)
+    own = manifest.pop("sha256", None)
+    if own is not None and own != sha256_of(manifest):
+        return f"{MANIFEST} has other contents than were saved"
+    return damage(checkpoint, manifest.get("files", {}))
+
+
+def _newest_intact(output_dir: Path) -> Path | None:
+    while checkpoint := newest_complete(output_dir):
+        problem = damage_of(checkpoint)
+        if problem is None:
+            return checkpoint
+        aside = output_dir / f"damaged-{checkpoint.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(checkpoint, aside)
+        print(f"WARNING: {checkpoint} is damaged: {problem}. It is set aside as {aside}", flush=True)
+    return None
 
 
 def check_resumable(checkpoint: Path, identity: Mapping[str, Any]) -> None:
     """Raise CheckpointError where a checkpoint was made by another recipe, other data or another launch."""
-    saved = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8")).get("run") or {}
-    differences = list(_differences(saved, identity))
-    if differences:
+    problem = _problem((read_manifest(checkpoint) or {}).get("run") or {}, identity)
+    if problem:
         raise CheckpointError(
-            f"cannot resume from {checkpoint}: {'; '.join(differences)}. Make these equal, or start anew in another "
-            f"output_dir with resume: never"
+            f"cannot resume from {checkpoint}: {problem}. Or start a new run from its weights, in another output_dir, "
+            f"with model_name_or_path: {checkpoint}"
         )
 
 
@@ -146,7 +206,8 @@ def finish_checkpoint(folder: Path, generation_config: GenerationConfig, manifes
     then the manifest that says it is whole."""
     generation_config.save_pretrained(folder)
     write_card(folder, manifest)
-    write_manifest(folder, dict(manifest))
+    whole = {**manifest, "files": fingerprints(folder)}
+    write_manifest(folder, {**whole, "sha256": sha256_of(whole)})
 
 
 def move_into(output_dir: Path, scratch: Path) -> None:
@@ -178,30 +239,12 @@ def rotate(output_dir: Path, save_total_limit: int | None) -> None:
         shutil.rmtree(checkpoint)
 
 
-@contextmanager
-def named_disk_errors(folder: Path, output_dir: Path) -> Iterator[None]:
-    """Turn a failed write into a CheckpointError that says where, what is safe, and what to do."""
-    try:
-        yield
-    except Exception as error:
-        if not _is_full_disk(error):
-            raise
-        complete = checkpoint_to_resume(output_dir, "auto")
-        if folder != output_dir:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise CheckpointError(
-            f"no space left on the disk while writing {folder}: free some, or set save_total_limit lower, and run "
-            f"the same command again; it resumes from {complete or 'the start, as no checkpoint is complete yet'}"
-        ) from error
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    """safetensors and torch.save report a full disk as errors of their own, with the system's words in the text."""
-    words = str(error)
+def save_failed(output_dir: Path, folder: Path) -> str:
+    """What to say of a save that failed for want of space: what is safe, and what to do."""
+    complete = newest_complete(output_dir)
     return (
-        (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
-        or os.strerror(errno.ENOSPC) in words
-        or "PytorchStreamWriter failed" in words
+        f"no space left on the disk while writing {folder}: free some, or set save_total_limit lower; a resumed run "
+        f"goes on from {complete or 'the start, as no checkpoint is complete yet'}"
     )
 
 
@@ -212,12 +255,43 @@ def _checkpoints(output_dir: Path) -> list[Path]:
     return [found[step] for step in sorted(found)]
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); restore it, or give another output_dir") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _problem(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Why a run cannot go on from what another left, and what to do; None where it can."""
+    if saved.get("format") != RUN_FORMAT:
+        return (
+            f"it was begun by another version of this program (run format {saved.get('format', 1)}, this one has "
+            f"{RUN_FORMAT}); finish it with the version whose git commit its {MANIFEST} names"
+        )
+    differences = list(_differences(saved, wanted))
+    return f"{'; '.join(differences)}. Make these equal to resume" if differences else None
+
+
 def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterable[str]:
     """`learning_rate was 1e-05, is 2e-05`, for every field of every part that differs."""
-    for part in wanted:
+    for part in ("recipe", "data", "launch"):
         before, now = saved.get(part) or {}, wanted[part]
         # The samples' hash is known only once they are built; until then the other parts of the data decide.
         for key in sorted(before.keys() & now.keys() if part == "data" else before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                was = f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-                yield f"{key} of the data changed" if part == "data" else was
+            if before.get(key) == now.get(key):
+                continue
+            if part == "data":
+                yield f"changed: {DATA_PARTS.get(key, key)}"
+            else:
+                yield f"{key} was {before.get(key)!r}, is {now.get(key)!r}{_advice(key)}"
+
+
+def _advice(key: str) -> str:
+    return {
+        "rows of a step": " (per_device_train_batch_size x gradient_accumulation_steps x processes: set the first two "
+        "so that it is as before)",
+        "optimizer state": " (it is saved in a part for each process: launch as many processes as before, with the "
+        "same launch file)",
+    }.get(key, "")

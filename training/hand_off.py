@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
+
 from data_prep.published import PUBLISHED
 from recipes.card import REPOSITORY_LICENCE, UNKNOWN
 from recipes.manifest import read_manifest
@@ -27,6 +29,31 @@ LAUNCHER_PREFIXES = ("ACCELERATE_", "TORCHELASTIC_", "TORCH_NCCL_", "FSDP_")
 
 class EvaluationError(RuntimeError):
     """The evaluation that the recipe asks for cannot be run, or failed; the model itself is saved."""
+
+
+class PushError(RuntimeError):
+    """The final model could not be uploaded; it is saved, and the message says how to upload it later."""
+
+
+def push_final(recipe: Recipe) -> str:
+    """Upload the final model's files, no data and no checkpoint; returns the commit's address. Raises PushError.
+
+    The repository is made private where it does not exist; who may see it is for its owner to widen.
+    """
+    assert recipe.hub_model_id is not None  # the schema asks for it
+    folder = Path(recipe.output_dir)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    try:
+        api = HfApi()
+        api.create_repo(recipe.hub_model_id, private=True, exist_ok=True)
+        commit = api.upload_folder(repo_id=recipe.hub_model_id, folder_path=folder, allow_patterns=names)
+    except (OSError, ValueError) as error:  # no network, no token, no such name
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PushError(
+            f"the model is trained and saved in {folder}, but not uploaded to {recipe.hub_model_id}: {said} Log in "
+            f"with `hf auth login` and run the same command again; nothing is trained anew"
+        ) from error
+    return str(commit.commit_url)
 
 
 def data_sources(recipe: Recipe) -> list[dict[str, Any]]:

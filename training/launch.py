@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,8 @@ import torch
 import yaml
 from accelerate import PartialState
 from accelerate.commands.config.config_args import default_config_file
+
+from training.stopping import end_with_parent
 
 # Encoding a large data set takes longer than a collective's default patience.
 COLLECTIVE_TIMEOUT = timedelta(hours=4)
@@ -36,6 +39,7 @@ class Launch(NamedTuple):
     rank: int
     device: str  # cpu, cuda
     command: list[str]
+    launcher: tuple[str, ...] = ()  # the words of `accelerate launch` before train.py; empty without it
 
     def facts(self) -> dict[str, Any]:
         """For the manifest."""
@@ -44,12 +48,16 @@ class Launch(NamedTuple):
             "processes": self.processes,
             "device": self.device,
             "command": self.command,
+            "launcher": list(self.launcher),
+            "machine": machine(),
         }
 
 
 def start_processes(command: list[str]) -> Launch:
     """Join the process group, if any, and check it against what was asked for. Raises LaunchError."""
-    asked = asked_of(launcher_command())
+    launcher = launcher_command()
+    end_with_parent(launcher)
+    asked = asked_of(launcher)
     # accelerate hands `use_cpu` on to a single process only, and without it looks for GPUs.
     use_cpu = asked.use_cpu or _flag("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT)
@@ -67,7 +75,27 @@ def start_processes(command: list[str]) -> Launch:
         rank=state.process_index,
         device=state.device.type,
         command=command,
+        launcher=_before_script(launcher),
     )
+
+
+def machine() -> dict[str, Any]:
+    """What decides the bits of a run on a CPU beside versions: its model, and the threads of one process."""
+    names = [line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    return {"cpu": names[0] if names else platform.processor(), "threads": torch.get_num_threads()}
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def _before_script(launcher: list[str]) -> tuple[str, ...]:
+    """`accelerate launch --config_file X.yaml` of the launcher's command line, without its interpreter."""
+    if not launcher:
+        return ()
+    start = next(i for i, word in enumerate(launcher) if word in ("launch", "accelerate.commands.launch"))
+    script = next((i for i, word in enumerate(launcher) if word.endswith(".py") and i > start), len(launcher))
+    return ("accelerate", "launch", *launcher[start + 1 : script])
 
 
 def keep_freed_memory() -> None:

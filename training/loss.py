@@ -29,11 +29,6 @@ class TokenScores(NamedTuple):
     right: Tensor  # (trained tokens,) bool
 
 
-def token_losses(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> Tensor:
-    """The losses of `token_scores`."""
-    return token_scores(model, batch, implementation).losses
-
-
 def token_scores(model: torch.nn.Module, batch: Mapping[str, Any], implementation: str) -> TokenScores:
     """Cross-entropy and correctness of the trained tokens of a flat batch from `collate`.
 
@@ -95,13 +90,13 @@ def _in_parts(*columns: Tensor) -> list[tuple[Tensor, ...]]:
 
 
 def trained_kinds(batch: Mapping[str, Any]) -> Tensor:
-    """The kind of each trained token (trained tokens,) int64, in the order of `token_losses`."""
+    """The kind of each trained token (trained tokens,) int64, in the order of `token_scores`."""
     trained = (batch["labels"][0, 1:] != UNTRAINED).nonzero().flatten()
     return batch["kinds"][0, trained + 1]
 
 
 def trained_weights(batch: Mapping[str, Any], loss_weights: Mapping[Part, float]) -> Tensor:
-    """The weight of each trained token (trained tokens,) float64, in the order of `token_losses`; 1 for a part unnamed.
+    """The weight of each trained token (trained tokens,) float64, in the order of `token_scores`; 1 for a part unnamed.
 
     A stop token has the weight of the last trained token before it, which is of its own turn: it ends that part, and
     with weights that are all the same every token must weigh the same.

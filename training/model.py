@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from data_prep.encode import Encoder, load_encoder
 from recipes.schema import Recipe
@@ -32,8 +35,10 @@ def encoder_of(recipe: Recipe) -> Encoder:
         raise ModelError(f"no encoder for {recipe.model_name_or_path!r}: {_first_line(error)}") from error
 
 
-def load_model(recipe: Recipe, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
-    """The recipe's model in `dtype` with the attention it trains with.
+def load_model(recipe: Recipe, dtype: torch.dtype, vocabulary: int) -> PreTrainedModel | PeftModel:
+    """The recipe's model in `dtype` with the attention it trains with, its embeddings at least `vocabulary` tokens.
+
+    The last of these are the recipe's new tokens, which begin as the mean of all the others.
 
     An adapter directory gives its base model with the adapter: trained further where the recipe uses PEFT, else folded
     into the weights. Raises ModelError.
@@ -43,6 +48,9 @@ def load_model(recipe: Recipe, dtype: torch.dtype) -> PreTrainedModel | PeftMode
     model = _pretrained(
         base or name, None if base else recipe.model_revision, recipe, dtype, adapter=name if base else None
     )
+    fit_vocabulary(model, vocabulary)
+    if base is None and recipe.new_tokens:
+        average_rows(model, vocabulary - len(recipe.new_tokens), vocabulary)
     if base is None:
         return model
     adapted = PeftModel.from_pretrained(model, name, is_trainable=recipe.use_peft)
@@ -57,8 +65,61 @@ def lora_config(recipe: Recipe) -> LoraConfig:
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=list(recipe.lora_modules_to_save) or None,
+        # A head that is the table of embeddings stays it: whole modules are copied, and without this each on its own.
+        ensure_weight_tying=bool(recipe.lora_modules_to_save),
+        use_rslora=recipe.use_rslora,
+        use_dora=recipe.use_dora,
         task_type="CAUSAL_LM",
     )
+
+
+def quantization_of(recipe: Recipe, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """How QLoRA keeps frozen weights (arXiv 2305.14314); None without it. Raises ModelError without bitsandbytes.
+
+    Stored as `dtype`, so that ZeRO-3 and FSDP can cut the weights into shards.
+    """
+    if not recipe.load_in_4bit:
+        return None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "load_in_4bit needs bitsandbytes, which is not installed: `pip install -e .[bitsandbytes]`; or "
+            "set load_in_4bit: false for LoRA on 16-bit weights"
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype,
+    )
+
+
+def fit_vocabulary(model: PreTrainedModel, vocabulary: int) -> None:
+    """Give the embeddings, and a head of its own, a row for each token of a vocabulary with new tokens."""
+    if vocabulary > model.config.get_text_config().vocab_size:  # a weight's own shape is empty under ZeRO-3
+        model.resize_token_embeddings(vocabulary, mean_resizing=False)
+
+
+@torch.no_grad()
+def average_rows(model: PreTrainedModel, start: int, stop: int) -> None:
+    """Make rows `start` to `stop` of embeddings and head the mean of those before, spare rows of the vocabulary too.
+
+    A model then gives new tokens a small probability from the start, where random rows can win over all others
+    (nlp.stanford.edu/~johnhew/vocab-expansion.html).
+    """
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        with _whole(module.weight):
+            module.weight[start:stop] = module.weight[:start].float().mean(0).to(module.weight.dtype)
+
+
+def _whole(weight: torch.Tensor) -> AbstractContextManager[None]:
+    """Within it a weight that ZeRO-3 holds in shards is whole, and what is written to it on rank 0 is kept."""
+    if not is_deepspeed_zero3_enabled():
+        return nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters([weight], modifier_rank=0)
 
 
 def base_of_adapter(name: str) -> str | None:
@@ -81,6 +142,7 @@ def _pretrained(
             revision=revision,
             dtype=dtype,
             attn_implementation=implementation_for(recipe.attn_implementation),
+            quantization_config=quantization_of(recipe, dtype),
         )
     except OSError as error:
         if adapter:

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer on encoded rows: flat micro-batches, loss per trained token, checkpoints that are whole or absent.
+"""TRL's SFTTrainer on encoded rows: flat micro-batches, loss per trained token, stops for what cannot go well.
 
 trainer = DialogueTrainer(model, run)        run: what the training needs beside the model
 trainer.train(resume_from_checkpoint=None); trainer.evaluate(); trainer.save_final()
@@ -7,57 +7,34 @@ trainer.train(resume_from_checkpoint=None); trainer.evaluate(); trainer.save_fin
 from __future__ import annotations
 
 import math
+import resource
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-)
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedModel, PrinterCallback, TrainerControl
 
-from data_prep.encode import KINDS
 from recipes.manifest import read_manifest
-from recipes.schema import Part
 from training.attention import check_borders, implementation_for
-from training.checkpoint import finish_checkpoint, move_into, named_disk_errors, rotate
 from training.collate import FILLER, collate
-from training.loss import flat_logits, sums_by_kind, token_losses, trained_kinds, trained_weights
+from training.loss import flat_logits, token_scores, trained_weights
 from training.order import EpochOrder, Layout, tokens_per_row
+from training.saving import AfterStep, Run, SavingTrainer
+from training.stopping import LossWatch
+from training.watch import Watch, sources_of
+
+# A row that fills up is of no source.
+WATCHED_FILLER = {**FILLER, "source": ""}
 
 
-@dataclass(frozen=True)
-class Run:
-    """Everything a training run needs beside its model."""
-
-    arguments: SFTConfig
-    train: datasets.Dataset
-    held_out: datasets.Dataset
-    tokenizer: PreTrainedTokenizerBase  # carries the exact chat template
-    generation_config: GenerationConfig
-    manifest: Mapping[str, Any]
-    attn_implementation: str  # as the recipe names it
-    share_prefixes: bool
-    loss_weights: Mapping[Part, float]  # by part; empty where every trained token counts the same
-    save_total_limit: int | None
-    peft_config: PeftConfig | None = None
-    callbacks: tuple[TrainerCallback, ...] = ()
-
-
-class DialogueTrainer(SFTTrainer):
-    """SFTTrainer with our data order, loss, held-out loss by kind, and checkpoints."""
+class DialogueTrainer(SavingTrainer):
+    """SFTTrainer with our data order, loss and held-out loss by kind."""
 
     # The loss is divided by the trained tokens (or their weights) of the whole accumulated batch, never by its steps.
     loss_is_scaled_for_ga = True
@@ -66,23 +43,36 @@ class DialogueTrainer(SFTTrainer):
         self.run = run
         self.implementation = implementation_for(run.attn_implementation)
         self.output_dir = Path(run.arguments.output_dir)
-        self._tokens = torch.zeros(2, dtype=torch.int64)  # read, trained; on this process, not yet collected
+        self._tokens = torch.zeros(3, dtype=torch.int64)  # read, padding, trained; here, not yet collected
         self._total_trained = 0
-        self._window_tokens, self._window_start = 0, time.monotonic()  # since the last log
+        self._window_tokens, self._window_padding, self._window_start = 0, 0, time.monotonic()  # since the last log
+        self.watch = Watch(run.tokenizer, sources_of(run.train["source"], run.held_out["source"]), run.arguments.device)
+        self._step_loss = torch.zeros((), device=run.arguments.device)  # of the micro-batches of the current step
+        self._loss_watch = LossWatch(run.stop_on_anomaly)
+        self._began = (0, time.monotonic())  # first step of this process, and when
         self._held_out: tuple[int, dict[str, float]] | None = None  # the last held-out losses and their step
-        filler = datasets.Dataset.from_list([FILLER]).cast(run.train.select_columns(list(FILLER)).features)
+        filler = datasets.Dataset.from_list([WATCHED_FILLER]).cast(
+            run.train.select_columns(list(WATCHED_FILLER)).features
+        )
         super().__init__(
             model=model,
             args=run.arguments,
-            data_collator=partial(collate, share_prefixes=run.share_prefixes),
-            train_dataset=datasets.concatenate_datasets([run.train.select_columns(list(FILLER)), filler]),
+            data_collator=self._collate,
+            train_dataset=datasets.concatenate_datasets([run.train.select_columns(list(WATCHED_FILLER)), filler]),
             eval_dataset=run.held_out if run.arguments.eval_strategy != "no" else None,
             processing_class=run.tokenizer,
             peft_config=run.peft_config,
             callbacks=list(run.callbacks),
         )
         self.remove_callback(PrinterCallback)  # training/progress.py prints
+        self.add_callback(AfterStep(self))
         self.model_accepts_loss_kwargs = True  # makes the Trainer count the trained tokens of a global batch
+
+    def _collate(self, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+        """A batch that also says how its trained tokens are to be watched, and how many of its tokens are padding."""
+        batch = collate(rows, share_prefixes=self.run.share_prefixes)
+        fillers = sum(len(row["input_ids"]) for row in rows if not row["source"])
+        return {**batch, "groups": self.watch.groups(batch, rows), "padding": fillers}
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The schedule, whose decay is a share of the steps until here."""
@@ -109,8 +99,12 @@ class DialogueTrainer(SFTTrainer):
             self.model.config.vocab_size, self.args.device, self.run.attn_implementation, self.run.share_prefixes,
         )  # fmt: skip
         if resume_from_checkpoint is not None:
-            self._total_trained = (read_manifest(resume_from_checkpoint) or {}).get("trained_tokens", 0)
+            saved = read_manifest(resume_from_checkpoint) or {}
+            self._total_trained = saved.get("trained_tokens", 0)
+            self.args.eval_on_start = saved.get("evaluation_due", False)
         self._window_start = time.monotonic()
+        self._began = (self.state.global_step, self._window_start)
+        self.run.heartbeat.start()
         return prepared
 
     def _run_epoch(self, **epoch: Any) -> None:
@@ -139,29 +133,84 @@ class DialogueTrainer(SFTTrainer):
 
         Times the number of processes, because gradients are averaged over them.
         """
-        losses = token_losses(model, inputs, self.implementation)
-        self._tokens += torch.tensor([inputs["input_ids"].shape[1], len(losses)])
+        self.run.heartbeat.beat("forward")
+        losses, right = token_scores(model, inputs, self.implementation)
+        if self.is_in_train:
+            self.watch.add(inputs["groups"], losses, right)
+            self._tokens += torch.tensor([inputs["input_ids"].shape[1], inputs["padding"], len(losses)])
         count: Tensor | int = len(losses)
         if self.run.loss_weights:
             weights = trained_weights(inputs, self.run.loss_weights)
             losses, count = losses * weights, weights.sum()
         count = torch.as_tensor(count if num_items_in_batch is None else num_items_in_batch)
         count = torch.where(count == 0, 1, count)  # a batch of nothing but filler rows
-        return (losses.sum() / count.to(losses.device)).float() * self.accelerator.num_processes
+        loss = (losses.sum() / count.to(losses.device)).float() * self.accelerator.num_processes
+        self._step_loss += loss.detach()
+        if self.is_in_train and self.accelerator.sync_gradients:
+            self._check_step_loss(trains=bool(num_items_in_batch is None or num_items_in_batch > 0))
+        self.run.heartbeat.beat("backward and the exchange of gradients")
+        return loss
+
+    def _check_step_loss(self, trains: bool) -> None:
+        """Stop before the gradients of a loss that is not one reach the weights. Raises Anomaly in every process."""
+        total = self.accelerator.reduce(self._step_loss, "mean").item()
+        self._step_loss = torch.zeros_like(self._step_loss)
+        reason = self._loss_watch.reason(total, trains)
+        if reason:
+            self.stop_for(reason)
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(norm):  # DeepSpeed may have none to give
+            self.stop_for(f"the norm of the gradients is {float(norm)}")
+        return norm
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        began = time.monotonic()
+        super()._save_checkpoint(model, trial)
+        self._window_start += time.monotonic() - began  # saving is no slow training
+
+    def reached(self) -> dict[str, Any]:
+        """Step and trained tokens, and whether the held-out loss of this step is still due."""
+        self._collect_tokens()
+        due = {"evaluation_due": True} if self._evaluation_due else {}
+        return {"step": self.state.global_step, "trained_tokens": self._total_trained, **due}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds to a training log the speed and the tokens so far, over all processes."""
+        """Adds to a training log losses and accuracies by kind and source, speed, padding, memory, and the time left.
+
+        All over all processes.
+        """
         if "loss" in logs:
+            logs |= self.watch.metrics(self.accelerator.reduce(self.watch.take(), "sum"))
             self._collect_tokens()
             logs["tokens_per_s"] = self._window_tokens / max(time.monotonic() - self._window_start, 1e-9)
+            logs["padding_share"] = self._window_padding / max(self._window_tokens, 1)
             logs["trained_tokens"] = self._total_trained
-            self._window_tokens, self._window_start = 0, time.monotonic()
+            logs["peak_memory_gib"] = self._peak_memory()
+            logs["eta_s"] = self._seconds_left()
+            self._window_tokens, self._window_padding, self._window_start = 0, 0, time.monotonic()
         super().log(logs, start_time)
+
+    def _peak_memory(self) -> float:
+        """The most that a process has held so far, in GiB: of its GPU, or of memory where it has none."""
+        if self.args.device.type == "cuda":
+            held = torch.cuda.max_memory_allocated()
+        else:
+            held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        here = torch.tensor([held / 2**30], device=self.args.device)
+        return float(self.accelerator.gather(here).max())
+
+    def _seconds_left(self) -> float:
+        first, began = self._began
+        done = max(self.state.global_step - first, 1)
+        return (time.monotonic() - began) / done * (self.state.max_steps - self.state.global_step)
 
     def _collect_tokens(self) -> None:
         """Add up over all processes what each has counted; all of them must call this."""
-        read, trained = self.accelerator.reduce(self._tokens.to(self.args.device), "sum").tolist()
+        read, padding, trained = self.accelerator.reduce(self._tokens.to(self.args.device), "sum").tolist()
         self._window_tokens += read
+        self._window_padding += padding
         self._total_trained += trained
         self._tokens.zero_()
 
@@ -169,28 +218,36 @@ class DialogueTrainer(SFTTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "held_out"
     ) -> dict[str, float]:
-        """Held-out loss per trained token, as a whole and by kind, never weighted; logged, and returned by name.
+        """Held-out loss and accuracy per trained token, by kind and source, unweighted; logged, and returned by name.
 
         Every held-out dialogue counts once: each process takes its share, filled up so that all do as many forwards.
+        Asked to stop meanwhile, it saves, and leaves the rest for when the run goes on; it returns nothing then.
         """
         if self._held_out and self._held_out[0] == self.state.global_step:
             return self._held_out[1]
         began = time.monotonic()
         model = self.model_wrapped
         model.eval()
-        sums = torch.zeros(2, len(KINDS), dtype=torch.float64, device=self.args.device)
+        of_training = self.watch.take()
         for rows in self._held_out_batches():
-            batch = self._prepare_inputs(collate(rows))
-            losses = token_losses(model, batch, self.implementation)
-            sums += sums_by_kind(losses, trained_kinds(batch), len(KINDS))
-        losses, counts = self.accelerator.reduce(sums, "sum").tolist()
-        logs = {"held_out_loss": sum(losses) / max(sum(counts), 1)}
-        logs |= {f"held_out_loss_{kind}": loss / count
-                 for kind, loss, count in zip(KINDS, losses, counts, strict=True) if count}  # fmt: skip
+            self.run.heartbeat.beat("the held-out loss")
+            if self.anywhere(self.run.stop.received):
+                self.watch.sums = of_training
+                self.preempted = self._evaluation_due = self.control.should_training_stop = True
+                self.save_now()
+                return {}
+            batch = self._prepare_inputs(self._collate(rows))
+            self.watch.add(batch["groups"], *token_scores(model, batch, self.implementation))
+        sums = self.accelerator.reduce(self.watch.take(), "sum")
+        self.watch.sums = of_training
+        loss, _, tokens = sums.sum(0).tolist()
+        metrics = {"loss": loss / max(tokens, 1), **self.watch.metrics(sums)}
+        logs = {f"held_out_{name}": value for name, value in metrics.items()}
         self.log(dict(logs))
         # Tells the Trainer that this step's evaluation is done; it asks again at the end of an epoch otherwise.
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
         self._held_out = (self.state.global_step, logs)
+        self._evaluation_due = False
         self._window_start += time.monotonic() - began
         return logs
 
@@ -200,34 +257,4 @@ class DialogueTrainer(SFTTrainer):
         share = math.ceil(len(rows) / processes)
         mine = [index * processes + self.accelerator.process_index for index in range(share)]
         for start in range(0, share, size):
-            yield [rows[index] if index < len(rows) else FILLER for index in mine[start : start + size]]
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        began = time.monotonic()
-        folder = self.output_dir / f"checkpoint-{self.state.global_step}"
-        self._collect_tokens()
-        with named_disk_errors(folder, self.output_dir):
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.accelerator.is_main_process:
-                self._finish(folder)
-                rotate(self.output_dir, self.run.save_total_limit)
-        self.accelerator.wait_for_everyone()
-        self._window_start += time.monotonic() - began
-
-    def save_final(self, dtype: torch.dtype) -> None:
-        """Write the final model into output_dir itself, full weights in `dtype`; every process takes part."""
-        scratch = self.output_dir / ".final"
-        if not isinstance(self.model, PeftModel) and not self.is_deepspeed_enabled and not self.is_fsdp_enabled:
-            self.model.to(dtype)
-        with named_disk_errors(scratch, self.output_dir):
-            self.save_model(str(scratch))
-            self.accelerator.wait_for_everyone()
-            if self.accelerator.is_main_process:
-                self._finish(scratch)
-                move_into(self.output_dir, scratch)
-        self.accelerator.wait_for_everyone()
-
-    def _finish(self, folder: Path) -> None:
-        reached = {"step": self.state.global_step, "trained_tokens": self._total_trained}
-        finish_checkpoint(folder, self.run.generation_config, {**self.run.manifest, **reached})
+            yield [rows[index] if index < len(rows) else WATCHED_FILLER for index in mine[start : start + size]]

@@ -3,7 +3,8 @@
     {"conversations": [{"from": "human", "value": "A train travels 60 miles ..."},
                        {"from": "gpt", "value": "It takes 2 hours."}, {"from": "human", "value": "And back?"}, ...]}
 
-A gpt turn with `train: false` (or `weight: 0`) is not trained on; synthetic rows mark gpt's own wrong attempts so.
+A gpt turn with `train: false` (or `weight: 0`) is not trained on; synthetic rows mark gpt's own wrong attempts so, and
+may carry a turn's rationale under `thinking`.
 meta["seed"] is a key of the problem, so that a split by groups keeps dialogues about one problem together: the first
 paragraph of the first human turn, or the whole turn where that paragraph is too short to be a problem.
 """
@@ -30,9 +31,9 @@ def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
         if not isinstance(speaker, str) or speaker not in ROLES:
             raise DialogueError("message_role", f"turn {index} is from {speaker!r}; wanted human or gpt")
         trained = is_trained(turn, f"turn {index}") or speaker == "human"
-        messages.append(
-            Message(role=ROLES[speaker], content=text_of(turn.get("value"), f"turn {index}"), train=trained)
-        )
+        thinking = text_of(turn["thinking"], f"the thinking of turn {index}") if turn.get("thinking") else None
+        content = text_of(turn.get("value"), f"turn {index}")
+        messages.append(Message(role=ROLES[speaker], content=content, thinking=thinking, train=trained))
     if messages[0].role != "user":
         raise DialogueError("no_request", "turn 0 is from 'gpt'; a MathChatsync dialogue opens with the human")
     problem = messages[0].content.strip().split("\n\n")[0]

@@ -4,12 +4,13 @@
       -> Plan(steps=("find_recipe", "pair_wine"), links=({}, {"recipe": (0, "recipe")}))
 
 `sequential-N` is a chain in which each call consumes the previous one's result; `parallel-3` is two independent
-calls whose results a third consumes (BUTTON's parallel-then-sequential), `parallel-4` goes on with a fourth.
+calls whose results a third consumes (BUTTON's parallel-then-sequential), `parallel-4` and more go on from there.
+`single-N`, which is drawn and not listed here, is N calls that have nothing to do with each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from itertools import combinations, product
 from typing import NamedTuple
@@ -37,7 +38,13 @@ class Plan(NamedTuple):
         return DOMAIN_OF[self.steps[-1]].name
 
 
-SHAPES = {"sequential-2": 0.55, "sequential-3": 0.13, "sequential-4": 0.02, "parallel-3": 0.27, "parallel-4": 0.03}
+SHAPES = {"sequential-2": 0.55, "sequential-3": 0.13, "sequential-4": 0.02, "parallel-3": 0.27, "parallel-4": 0.03,
+          "sequential-5": 0.1, "sequential-6": 0.1, "parallel-5": 0.1, "parallel-6": 0.1}  # fmt: skip
+
+
+def length_of(shape: str) -> int:
+    """How many calls a plan of this shape makes."""
+    return int(shape.split("-")[1])
 
 
 @cache
@@ -46,11 +53,39 @@ def plans(split: str) -> dict[str, dict[str, tuple[Plan, ...]]]:
     found: dict[str, dict[str, list[Plan]]] = {shape: {} for shape in SHAPES}
     functions = tuple(function for domain in DOMAINS[split] for function in domain.functions)
     for shape in SHAPES:
-        kind, length = shape.split("-")
-        search = _sequential if kind == "sequential" else _parallel
-        for plan in search(functions, int(length)):
+        search = _sequential if shape.startswith("sequential") else _parallel
+        for plan in search(functions, length_of(shape)):
             found[shape].setdefault(plan.domain, []).append(plan)
     return {shape: {domain: tuple(ps) for domain, ps in by.items()} for shape, by in found.items()}
+
+
+def plans_within(split: str, tools: Collection[str]) -> list[tuple[Plan, str]]:
+    """Every plan that needs no other tools, with its shape, in the order of `plans`."""
+    by_tools = _plans_by_beginning(split)
+    found = [entry for first in tools for second in tools for entry in by_tools.get((first, second), ())]
+    return [(plan, shape) for _, plan, shape in sorted(found) if set(plan.steps) <= set(tools)]
+
+
+@cache
+def _plans_by_beginning(split: str) -> dict[tuple[str, str], list[tuple[int, Plan, str]]]:
+    """The plans, numbered, by their first two functions: a short list of tools has few pairs, a split many plans."""
+    every = [(plan, shape) for shape, by_domain in plans(split).items() for ps in by_domain.values() for plan in ps]
+    found: dict[tuple[str, str], list[tuple[int, Plan, str]]] = {}
+    for number, (plan, shape) in enumerate(every):
+        found.setdefault((plan.steps[0], plan.steps[1]), []).append((number, plan, shape))
+    return found
+
+
+@cache
+def single_steps(split: str) -> dict[str, tuple[str, ...]]:
+    """Functions that the user can give everything for: domain -> names."""
+    found = {domain.name: tuple(f.name for f in domain.functions if _user_can_give(f, ())) for domain in DOMAINS[split]}
+    return {domain: names for domain, names in found.items() if names}
+
+
+def side_by_side(names: Sequence[str]) -> tuple[Plan, str]:
+    """The plan that calls these functions for their own sake, and its shape."""
+    return Plan(tuple(names), ({},) * len(names)), f"single-{len(names)}"
 
 
 def _sequential(functions: tuple[Function, ...], length: int) -> Iterator[Plan]:

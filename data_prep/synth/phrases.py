@@ -27,6 +27,16 @@ class Grammar(NamedTuple):
     step: str  # the calls to make, each with the parameters it requires
     done: str  # the aim of the last turn
     answer: tuple[str, ...]
+    today: str  # the clock, in the system prompt
+    dated: str  # what a date in the request is, {words} and {date}
+    unavailable: tuple[str, ...]  # what a tool of this {name} says when it fails for once
+    failed: str  # the aim of a turn after a call of {name} that met an {error}
+    left_open: str  # in a request: a value that it does not give
+    unknown: str  # the thought that asks for {param} of {name}
+    question: tuple[str, ...]  # for the {noun}
+    reply: tuple[str, ...]  # gives the {literal}
+    no_tool: str  # the thought that no listed function can {ask}
+    decline: tuple[str, ...]
 
 
 GRAMMARS = {
@@ -54,6 +64,18 @@ GRAMMARS = {
         step=" I use {calls}.",
         done="answer",
         answer=("{says}", "{says}", "Here is what I found: {says}", "Done! {says}"),
+        today="Today is {weekday}, {date}.",
+        dated=" As of today, {words} is {date}.",
+        unavailable=("{name} timed out; nothing was changed", "{name} is overloaded, please call it again",
+                     "temporary failure in {name}, no change was made"),
+        failed="try again, since {name} failed with {error!r}",
+        left_open="one specific {noun}",
+        unknown="{param} of {name} is not given, so I ask for it.",
+        question=("Which {noun} do you mean?", "Sure, which {noun} is it?", "Please tell me the {noun} first."),
+        reply=("{literal}.", "I mean {literal}.", "Sorry, it is {literal}."),
+        no_tool="No function in the list can {ask}, so I call none.",
+        decline=("I'm sorry, I have no function to {ask}.", "I can't {ask} with the functions I have.",
+                 "That is not possible here: none of my functions can {ask}."),
     ),
     "held_out": Grammar(
         ask=(
@@ -78,6 +100,16 @@ GRAMMARS = {
         step=" I call {calls}.",
         done="reply",
         answer=("{says}", "The outcome: {says}"),
+        today="Current date: {date} ({weekday}).",
+        dated=" Given the date, {words} means {date}.",
+        unavailable=("service unavailable: {name}", "{name} did not respond in time"),
+        failed="repeat what {name} refused saying {error!r}",
+        left_open="the {noun} of my choice",
+        unknown="Nobody has said which {param} {name} should get; a question comes first.",
+        question=("Could you name the {noun}?", "To go on, I have to know the {noun}."),
+        reply=("Make it {literal}.", "That would be {literal}."),
+        no_tool="What is wanted, to {ask}, lies outside this list; nothing to call.",
+        decline=("Unfortunately nothing at hand lets me {ask}.", "My tools do not cover this request to {ask}."),
     ),
 }  # fmt: skip
 

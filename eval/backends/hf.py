@@ -8,6 +8,7 @@ Prompts come from the encoder that made the training samples, set up as the chec
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -53,11 +54,15 @@ def load_model(
     else:
         chosen = DTYPES[dtype]
     model = _from_pretrained(base or name, chosen, "auto" if on_gpu else None, adapter=name if base else None)
+    encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
     if base:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, name)
-    encoder = make_encoder(encoder_home(name, base), name, tool_format, chat_template)
+        if len(encoder.tokenizer) > model.config.get_text_config().vocab_size:
+            model.resize_token_embeddings(len(encoder.tokenizer), mean_resizing=False)  # the adapter brings new rows
+        with warnings.catch_warnings():  # peft asks for it by a name that transformers has given up
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            model = PeftModel.from_pretrained(model, name)
     stop_ids = stop_ids_of(encoder, name, model.generation_config)
     return Loaded(name, model.eval(), encoder, stop_ids, [name, base] if base else [name])
 

@@ -10,40 +10,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 import httpx
 
 from data_prep import button
+from data_prep.chat_completions import (
+    Answer,
+    EndpointError,
+    Refused,
+    Unusable,
+    completions_url,
+    key_headers,
+    pause_s,
+    public_url,
+    read_response,
+)
 from data_prep.dialogue import Dialogue, Message, ToolCall
 from eval.protocol import GREEDY, EvalError, FinishReason, FollowUp, Reply, Request, Sampling
 
 ATTEMPTS = 5
 FIRST_PAUSE_S = 1.0
 TIMEOUT_S = 600.0  # a long turn on a busy server; the connection itself must come in 10 s
-
-
-class Answer(NamedTuple):
-    """A server's choice: raw content, its tool calls as sent, and why it ended."""
-
-    content: str
-    tool_calls: list[Any]
-    finish_reason: str
-    prompt_tokens: int
-    new_tokens: int
-
-
-class Unusable(Exception):
-    """A response that is no completion: retried."""
-
-
-class Refused(Exception):
-    """The server says that this request can never succeed (4xx): no retry."""
 
 
 class OpenAIBackend:
@@ -61,14 +52,13 @@ class OpenAIBackend:
     ):
         self.model = model
         self.base_url = base_url
-        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.url = completions_url(base_url)
         self.concurrency = concurrency
         self.tool_format = tool_format
         self.first_pause_s = first_pause_s
         self.sampling = sampling
-        key = os.environ.get("OPENAI_API_KEY")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)))
+        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0))
+        self.client = httpx.Client(headers=key_headers(), timeout=timeout)
         self.retries = 0
 
     def identity(self) -> dict[str, Any]:
@@ -145,48 +135,22 @@ class OpenAIBackend:
 
     def complete(self, body: dict[str, Any]) -> Answer:
         """Send until an answer comes. Raises Refused for a 4xx, EvalError after ATTEMPTS failures."""
-        failure = ""
+        failure: Exception | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
                 self.retries += 1
-                time.sleep(self.first_pause_s * 2 ** (attempt - 1))
+                time.sleep(pause_s(attempt, self.first_pause_s, failure))
             try:
-                return _read_response(self.client.post(self.url, json=body))
+                return read_response(self.client.post(self.url, json=body))
             except (httpx.HTTPError, Unusable) as error:
-                failure = f"{type(error).__name__}: {error}"
+                failure = error
+            except EndpointError as error:
+                raise EvalError(str(error)) from error
+        last = f"{type(failure).__name__}: {str(failure)[:300]}"
         raise EvalError(
-            f"{public_url(self.url)} failed {ATTEMPTS} times, last with {failure[:300]}; see that the server runs and "
+            f"{public_url(self.url)} failed {ATTEMPTS} times, last with {last}; see that the server runs and "
             "give the same command again: finished items are kept"
         )
-
-
-def public_url(url: str) -> str:
-    """The address without user, password and query, which may hold a key."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _read_response(response: httpx.Response) -> Answer:
-    if response.status_code in (408, 409, 429) or response.status_code >= 500:
-        raise Unusable(f"status {response.status_code}")
-    if response.status_code in (401, 403, 404):
-        raise EvalError(
-            f"{public_url(str(response.url))} answers {response.status_code}: check --base-url, the model's name and "
-            "OPENAI_API_KEY"
-        )
-    if response.status_code >= 400:
-        raise Refused(f"status {response.status_code}: {response.text[:300]}")
-    try:
-        data = response.json()
-        choice, usage = data["choices"][0], data.get("usage") or {}
-        message = choice["message"]
-        content, calls = message.get("content") or "", message.get("tool_calls") or []
-        tokens = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise Unusable(f"no completion in the body ({type(error).__name__}): {response.text[:100]!r}") from error
-    if not isinstance(content, str) or not isinstance(calls, list):
-        raise Unusable(f"content is {type(content).__name__}, tool_calls {type(calls).__name__}")
-    return Answer(content, calls, str(choice.get("finish_reason")), *tokens)
 
 
 def _read_call(number: int, call: Any) -> ToolCall:

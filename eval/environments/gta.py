@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from data_prep.arithmetic import NotArithmetic, evaluate, tokenize
 from data_prep.dialogue import ToolCall
-from eval.arithmetic import NotArithmetic, evaluate, tokenize
 from eval.call_scorers import same_json
 from eval.gta_data import call_error
 

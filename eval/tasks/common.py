@@ -6,24 +6,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from data_prep.dialogue import Message
+from data_prep.mathchat_form import Turns, split_turns
+from data_prep.numbers import Verdict, gold_numbers, strict
 from eval.protocol import Claim, EvalError, Item, Reply, Request, Score, Step
-from eval.scorers import Verdict, gold_numbers, last_number, paper_like, strict
-
-TURN = re.compile(r"\n*\s*(A:|B:)")  # as the published scripts split; bold markers stay in the text as they do there
-
-
-class Turns(NamedTuple):
-    """The turns of speaker A (the user) and of speaker B (the assistant)."""
-
-    a: list[str]
-    b: list[str]
+from eval.scorers import last_number, paper_like
 
 
 def data_file(data_dirs: Sequence[str], name: str, download: str) -> str:
@@ -62,15 +54,6 @@ def _checked_row(path: str, line_number: int, line: bytes, keys: Sequence[str]) 
     if missing:
         raise EvalError(f"{path}:{line_number}: no text under {', '.join(missing)}; is this the right file?")
     return row
-
-
-def split_turns(text: str) -> Turns:
-    """Turns of MathChat's dialogue text, stripped; a preamble before the first turn is dropped."""
-    pieces = TURN.split(text)
-    turns = Turns([], [])
-    for speaker, said in zip(pieces[1::2], pieces[2::2], strict=True):
-        (turns.a if speaker == "A:" else turns.b).append(said.strip())
-    return turns
 
 
 def two_a_turns(

@@ -7,15 +7,12 @@ comes out of it. Whether the problem is any good is a judge's to say, `python -m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from math import ceil, floor
-from typing import NamedTuple
 
 from data_prep.dialogue import Dialogue, Message
-from eval.equations import Equation, equations
+from data_prep.equations import equations, final_number_computed
+from data_prep.mathchat_form import copied, parts
 from eval.protocol import Item, Loaded, Score, Step, Task
-from eval.scorers import MAX_CHARS, clean, numbers, stated_answer
 from eval.tasks.common import asked_once, data_file, read_rows, spoken
 
 MAX_NEW_TOKENS = 1024
@@ -27,20 +24,12 @@ OPENING = (  # what the published script asks for, in our words
     "apply those principles correctly."
 )
 CONSENT = "Understood, please give me the seed problem."
-MAX_LINE_CHARS = 2_000
-COPIED_WORDS = 8  # in a row; half of the new problem's such runs in the seed are a copy
 METRICS = {
     "two_parts": "a problem, and under a heading its solution",
     "new": "the problem does not repeat the seed's wording",
     "arithmetic": "every equation of the solution that can be recomputed holds, and there is one",
     "answer_computed": "the solution's final number is a side of such an equation",
 }
-_SOLUTION = re.compile(
-    r"(?:^|\n)[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:solution|answer)\b[^\n:.]{0,40}[:\n]", re.IGNORECASE
-)
-_PROBLEM = re.compile(
-    r"\A[\s*#>_]{0,20}(?:[\w-]{1,20} ){0,3}(?:problem|question)\b[^\n:.]{0,40}[:\n][\s*_]{0,20}", re.IGNORECASE
-)
 
 
 def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
@@ -57,24 +46,6 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
         gold = {"problem": row["question"], "answer": row["answer"], "reference": row["new_problem"]}
         items.append(Item(dialogue.id, dialogue.id, dialogue, gold))
     return Loaded(items, {})
-
-
-class Parts(NamedTuple):
-    """A generated problem and its solution; the solution is None where no heading says that it begins."""
-
-    problem: str
-    solution: str | None
-
-
-def parts(text: str) -> Parts:
-    """Cut at the first line that opens with a heading such as `Solution:`, `**Detailed solution**` or `### Answer`."""
-    text = text[:MAX_CHARS]
-    heading = _SOLUTION.search(text)
-    if heading is None:
-        return Parts(text.strip(), None)
-    problem = text[: heading.start()].strip()
-    opening = _PROBLEM.match(problem)
-    return Parts(problem[opening.end() :] if opening else problem, text[heading.end() :].strip())
 
 
 def score(item: Item, steps: Sequence[Step]) -> Score:
@@ -94,33 +65,6 @@ def score(item: Item, steps: Sequence[Step]) -> Score:
     unparsed = {} if found else {"arithmetic": reason, "answer_computed": reason}
     notes = {"equations": "none" if not found else "all hold" if all_hold else "some do not hold"}
     return Score({name: float(value) for name, value in values.items()}, unparsed, notes)
-
-
-def final_number_computed(solution: str, found: Sequence[Equation]) -> bool:
-    """Whether a number of the stated answer, or of the last line where none is stated, is a side of an equation.
-
-    A side that is no whole number may have been rounded either way: whole buses, whole stamps.
-    """
-    stated = stated_answer(solution[-MAX_CHARS:])
-    finals = {
-        number.value for number in numbers(clean(stated or solution.strip()[-MAX_LINE_CHARS:].rpartition("\n")[2]))
-    }
-    sides = {
-        side * scale for equation in found for side in (equation.left, equation.right) for scale in equation.scales
-    }
-    return bool(finals & (sides | {floor(side) for side in sides} | {ceil(side) for side in sides}))
-
-
-def copied(problem: str, seed: str) -> bool:
-    """Whether half of the problem's runs of COPIED_WORDS words stand in the seed."""
-    runs = _runs(problem)
-    return bool(runs) and 2 * len(runs & _runs(seed)) >= len(runs)
-
-
-def _runs(text: str) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.lower())
-    length = min(COPIED_WORDS, len(words))
-    return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)} if words else set()
 
 
 def feed(item: Item) -> list[Message]:

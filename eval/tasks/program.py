@@ -24,15 +24,16 @@ from random import Random
 from typing import Any, NamedTuple
 
 from data_prep.dialogue import Dialogue, ToolCall
+from data_prep.numbers import MAX_CHARS, clean, numbers
 from data_prep.sources.button import to_dialogue
 from data_prep.synth.compose import ALL_NAMES, make_row
 from data_prep.synth.domains import DOMAIN_OF, FUNCTIONS
+from data_prep.synth.options import Options
 from data_prep.synth.world import World
 from eval import agent
 from eval.call_scorers import exact_call
 from eval.environments.program import Executed, ProgramEnvironment
 from eval.protocol import Item, Loaded, Request, Score, Step, Task
-from eval.scorers import MAX_CHARS, clean, numbers
 
 SPLIT, SEED = "held_out", 7
 EPISODES = 200  # without --limit; half an interval is then at most 7 points, and more can be asked for
@@ -58,7 +59,7 @@ def load(data_dirs: Sequence[str], limit: int | None) -> Loaded:
 
 def make_item(index: int) -> Item:
     """Episode number `index`."""
-    row = make_row(SPLIT, SEED, index, simple=True)
+    row = make_row(SPLIT, SEED, index, Options(simple=True))
     whole = to_dialogue(row, row["id"])
     block, place = divmod(index, len(KINDS))
     kind = Random(f"{SEED}/kinds/{block}").sample(KINDS, len(KINDS))[place]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import string
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
-NAMES = {"cpu", "cpu_ddp", "cpu_zero2", "cpu_zero3", "single_gpu", "ddp", "zero2", "zero3", "zero3_offload", "fsdp2"}
+NAMES = {"cpu", "cpu_ddp", "cpu_zero2", "cpu_zero3", "single_gpu", "ddp", "zero2", "zero3", "zero3_offload", "fsdp2",
+         "multi_node_zero3"}  # fmt: skip
 RECIPE_KEYS = {"mixed_precision", "gradient_accumulation_steps", "gradient_clipping", "train_batch_size"}
 
 
@@ -28,7 +32,7 @@ def test_a_launch_file_holds_launch_facts_only(config: Path) -> None:
     keys = set(values) | set(values.get("deepspeed_config", {})) | set(values.get("fsdp_config", {}))
     assert not keys & RECIPE_KEYS
     assert values["use_cpu"] == config.stem.startswith("cpu")
-    wanted = {"cpu": 1, "single_gpu": 1}.get(config.stem, 2 if values["use_cpu"] else 8)
+    wanted = {"cpu": 1, "single_gpu": 1, "multi_node_zero3": 4 * 8}.get(config.stem, 2 if values["use_cpu"] else 8)
     assert values["num_processes"] == wanted
 
 
@@ -40,8 +44,36 @@ def test_accelerate_reads_every_key_of_a_launch_file(config: Path) -> None:
     assert read_back.num_processes == read(config)["num_processes"]
 
 
+def launches() -> dict[str, str]:
+    """The `accelerate launch` line of each cluster example, its variables given values."""
+    values = {"SLURM_NNODES": "4", "SLURM_NODEID": "1", "PROCESSES": "32", "MACHINES": "4", "MAIN": "node-0",
+              "PORT": "29500", "JOB_COMPLETION_INDEX": "1", "RECIPE": "recipes/button/llama3-8b-full.yaml"}  # fmt: skip
+    pod = yaml.safe_load((ROOT / "docs/cluster/kubernetes.yaml").read_text().split("---")[1])
+    container = pod["spec"]["template"]["spec"]["containers"][0]
+    texts = {"slurm.sh": (ROOT / "docs/cluster/slurm.sh").read_text(), "kubernetes.yaml": container["args"][0]}
+    found = {}
+    for name, text in texts.items():
+        text = text.replace("\\\n", " ").replace("'", "")
+        [line] = [line for line in text.splitlines() if "accelerate launch" in line]
+        line = line[line.index("accelerate launch") :].partition('"$@"')[0]
+        found[name] = string.Template(line).substitute(values)
+    return found
+
+
+def test_the_cluster_examples_launch_with_options_that_accelerate_has() -> None:
+    from accelerate.commands.launch import launch_command_parser
+
+    subprocess.run(["bash", "-n", str(ROOT / "docs/cluster/slurm.sh")], check=True)
+    for name, line in launches().items():
+        options = launch_command_parser().parse_args(shlex.split(line)[2:])
+        assert (options.num_machines, options.num_processes, options.machine_rank) == (4, 32, 1), name
+        assert options.main_process_ip == "node-0" and options.main_process_port == 29500, name
+        assert (ROOT / options.config_file).exists() and options.training_script == "train.py", name
+        assert (ROOT / options.training_script_args[0]).exists(), name
+
+
 def test_zero3_saves_whole_weights() -> None:
     stage3 = [config for config in CONFIGS if read(config).get("deepspeed_config", {}).get("zero_stage") == 3]
-    assert {config.stem for config in stage3} == {"cpu_zero3", "zero3", "zero3_offload"}
+    assert {config.stem for config in stage3} == {"cpu_zero3", "zero3", "zero3_offload", "multi_node_zero3"}
     for config in stage3:
         assert read(config)["deepspeed_config"]["zero3_save_16bit_model"] is True, config

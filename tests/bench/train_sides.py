@@ -28,7 +28,7 @@ from data_prep.samples import UNTRAINED
 from recipes import Recipe, load_recipe
 from tests.bench.build_size import resident
 from training.collate import collate
-from training.loss import token_losses
+from training.loss import token_scores
 from training.model import lora_config
 from training.order import EpochOrder, Layout, tokens_per_row
 from training.trainer import DialogueTrainer
@@ -153,7 +153,7 @@ def trl(settings: Mapping[str, Any], data_dir: str, recipe: Recipe) -> None:
 def held_out_loss(model: torch.nn.Module, rows: Dataset) -> float:
     """Mean over the trained tokens."""
     model.eval()
-    losses = torch.cat([token_losses(model, collate([row]), "sdpa") for row in rows])
+    losses = torch.cat([token_scores(model, collate([row]), "sdpa").losses for row in rows])
     return float(losses.double().mean())
 
 

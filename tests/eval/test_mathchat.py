@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.dialogue import Message
+from data_prep.mathchat_form import copied, parts
 from eval.protocol import Item, Score, Step
 from eval.tasks import TASKS, mathchat_error_analysis, mathchat_problem_generation
-from eval.tasks.mathchat_problem_generation import copied, parts
 from tests.eval.helpers import reply_of
 
 

@@ -67,7 +67,7 @@ def test_every_request_is_worded_without_its_tools_and_asks_for_a_value_or_a_cha
 def test_where_no_tool_fits_the_domains_of_the_request_are_not_listed() -> None:
     for index, item in enumerate(ITEMS):
         if item.gold["kind"] == "absent":
-            row = program.make_row(program.SPLIT, program.SEED, index, simple=True)
+            row = program.make_row(program.SPLIT, program.SEED, index, program.Options(simple=True))
             listed = {tool["function"]["name"] for tool in item.dialogue.tools}
             assert {program.DOMAIN_OF[name].name for name in listed}.isdisjoint(row["meta"]["domains"])
             assert len(listed) >= 4

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.scorers import Number, clean, gold_numbers, last_number, numbers, paper_like, stated_answer, strict
+from data_prep.numbers import Number, clean, gold_numbers, numbers, stated_answer, strict
+from eval.scorers import last_number, paper_like
 
 
 def values(text: str) -> list[Fraction]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.dialogue import Dialogue, Message, write_jsonl
+from data_prep.mathchat_form import split_turns
 from eval.protocol import EvalError, Item, Score, Step
 from eval.tasks import TASKS, function_calls, gsm8k, mathchat_error_correction, mathchat_follow_up
-from eval.tasks.common import split_turns
 from tests.eval.helpers import ask, gold_speaker, reply_of
 
 

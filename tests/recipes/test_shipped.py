@@ -41,6 +41,20 @@ def test_the_recipes_of_both_papers_are_there() -> None:
     models += ["mathchat/mistral-7b", "mathchat/gemma-7b"]
     assert {f"{model}-{method}" for model in models for method in ("full", "lora")} <= names
     assert {"quickstart/button", "quickstart/math", "mixed/qwen2-7b-lora"} <= names
+    assert {f"button-scaling/llama3-8b-{count}" for count in ("2k", "4k", "6k")} <= names
+    assert {f"mathchat-mix/mistral-7b-{mix}" for mix in ("gsm8k", "openhermes", "all")} <= names
+
+
+def test_the_recipes_of_a_series_differ_from_the_papers_own_in_their_data_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    of_paper = {"button-scaling": "button/llama3-8b-full", "mathchat-mix": "mathchat/mistral-7b-full"}
+    for path in RECIPES:
+        if path.parent.name in of_paper:
+            own = to_values(load_recipe(path))
+            papers = to_values(load_recipe(f"recipes/{of_paper[path.parent.name]}.yaml"))
+            assert {key for key in own if own[key] != papers[key]} == {"name", "output_dir", "train_data"}
 
 
 def test_a_shipped_recipe_loads_and_its_resolved_form_loads_to_the_same(path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_evaluation_does_not_see_what_a_launcher_told_the_training(monkeypat
 def test_only_the_main_process_evaluates(monkeypatch: pytest.MonkeyPatch, write_recipe: object, tmp_path: Path) -> None:
     ran: list[int] = []
     monkeypatch.setattr(train, "evaluate_after", lambda words, output_dir: ran.append(0))
-    monkeypatch.setattr(train, "train", lambda recipe, launch: None)
+    monkeypatch.setattr(train, "train", lambda recipe, launch, stop: None)
     recipe = str(write_recipe(eval_after="calls"))  # type: ignore[operator]
     launched = train.start_processes([recipe])
     for rank in (1, 0):

@@ -13,7 +13,7 @@ from data_prep.prefixes import MIN_SHARED
 from tests.training.helpers import VOCABULARY, encoded_row, joined_rows, split_row, with_beginning
 from training.attention import BY_DIALOGUE, BordersLeak, check_borders
 from training.collate import FILLER, collate
-from training.loss import CrossEntropy, flat_logits, sums_by_kind, token_losses, token_scores, trained_kinds
+from training.loss import CrossEntropy, flat_logits, sums_by_kind, token_scores, trained_kinds
 from training.tiny import tiny_model
 
 LONG = MIN_SHARED + 5  # tokens of a common beginning
@@ -24,7 +24,7 @@ EXACT = {"rtol": 1e-5, "atol": 1e-6}  # float32 rounding
 def loss_and_gradients(model, batches, implementation):
     """Summed loss of the batches and every parameter's gradient."""
     model.zero_grad()
-    loss = torch.stack([token_losses(model, batch, implementation).sum() for batch in batches]).sum()
+    loss = torch.stack([token_scores(model, batch, implementation).losses.sum() for batch in batches]).sum()
     loss.backward()
     return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
 
@@ -81,7 +81,7 @@ def test_head_at_trained_positions_equals_the_full_computation(seeds):
     logits = flat_logits(model, batch, BY_DIALOGUE)
     full = F.cross_entropy(logits[:-1], batch["labels"][0, 1:], reduction="none", ignore_index=-100)
     trained = batch["labels"][0, 1:] != -100
-    torch.testing.assert_close(token_losses(model, batch, BY_DIALOGUE), full[trained], **EXACT)
+    torch.testing.assert_close(token_scores(model, batch, BY_DIALOGUE).losses, full[trained], **EXACT)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -127,7 +127,7 @@ def test_a_token_is_right_where_no_other_is_likelier():
 def test_the_head_used_on_a_gpu_gives_the_same_losses():
     model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
     batch = collate([encoded_row(1, dialogues=3)])
-    here = token_losses(model, batch, BY_DIALOGUE)
+    here = token_scores(model, batch, BY_DIALOGUE).losses
     add_fused_lm_head(model)
     fused = model(
         input_ids=batch["input_ids"], position_ids=batch["position_ids"], labels=batch["labels"],
@@ -140,7 +140,7 @@ def test_the_head_used_on_a_gpu_gives_the_same_losses():
 def test_losses_by_kind_add_up_to_the_whole():
     model = tiny_model("llama", VOCABULARY, attn_implementation=BY_DIALOGUE)
     batch = collate([encoded_row(seed) for seed in range(6)])
-    losses, kinds = token_losses(model, batch, BY_DIALOGUE), trained_kinds(batch)
+    losses, kinds = token_scores(model, batch, BY_DIALOGUE).losses, trained_kinds(batch)
     sums = sums_by_kind(losses, kinds, 5)
     assert sums[1, 0] == 0 and (sums[1, 1:] > 0).all()
     assert sums[1].sum() == len(losses)

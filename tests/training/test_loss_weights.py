@@ -47,7 +47,7 @@ def dialogue_row(seed: int) -> dict[str, Any]:
         labelled += [False] * context + [kind in trained for kind in turn] + [not trained.isdisjoint(turn)]
     ids = [rng.randrange(1, VOCABULARY) for _ in kinds]
     labels = [token if flag else -100 for token, flag in zip(ids, labelled, strict=True)]
-    return {"input_ids": ids, "labels": labels, "kinds": kinds, "seq_lengths": [len(ids)]}
+    return {"input_ids": ids, "labels": labels, "kinds": kinds, "seq_lengths": [len(ids)], "source": "made"}
 
 
 def weights_by_hand(row: Mapping[str, Any], loss_weights: Mapping[str, float]) -> list[float]:
@@ -149,14 +149,14 @@ def test_a_common_beginning_computed_once_changes_nothing_about_the_weighted_los
 
 
 def test_without_weights_the_loss_has_the_bits_of_a_sum_over_a_count(trainer):
-    from training.loss import token_losses
+    from training.loss import token_scores
 
     batches = [collate([dialogue_row(seed)]) for seed in range(4)]
     trainer.run = replace(trainer.run, loss_weights={})
     items = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
     assert items == sum((batch["labels"] != -100).sum() for batch in batches)
     for batch in batches:
-        before = token_losses(trainer.model, batch, BY_DIALOGUE).sum() / items.clamp(min=1)
+        before = token_scores(trainer.model, batch, BY_DIALOGUE).losses.sum() / items.clamp(min=1)
         assert torch.equal(trainer.compute_loss(trainer.model, batch, num_items_in_batch=items), before)
 
 

@@ -28,7 +28,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning"),
 ]
-RECIPES = [str(path) for path in shipped_recipes()]
+# One of each series: its others differ in how many rows of which source they draw, and load in tests/recipes.
+SERIES = {"button-scaling": "llama3-8b-2k", "mathchat-mix": "mistral-7b-all"}
+RECIPES = [str(path) for path in shipped_recipes() if SERIES.get(path.parent.name, path.stem) == path.stem]
 # Part of a model's name -> where a tokenizer of that family comes from without a hub.
 FAMILIES: dict[str, Callable[[], Path]] = {
     "smollm2": smollm2_dir,
@@ -88,7 +90,13 @@ def sharegpt_row(rng: random.Random, number: int) -> dict[str, Any]:
     return {"conversations": [{"from": speaker, "value": value} for speaker, value in turns]}
 
 
-STAND_INS = {"button": button_row, "sharegpt": sharegpt_row, "mathchatsync": sharegpt_row}
+def gsm8k_row(rng: random.Random, number: int) -> dict[str, Any]:
+    """A problem of GSM8K's form."""
+    a = rng.randint(1, 9999)
+    return {"question": f"Problem {number}: what is {a} plus one?", "answer": f"{a} + 1 = {a + 1}.\n#### {a + 1}"}
+
+
+STAND_INS = {"button": button_row, "sharegpt": sharegpt_row, "mathchatsync": sharegpt_row, "gsm8k": gsm8k_row}
 
 
 def stand_in_overrides(recipe: Recipe, folder: Path) -> list[str]:

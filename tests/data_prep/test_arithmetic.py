@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.arithmetic import NotArithmetic, evaluate, tokenize
-from eval.equations import equations
+from data_prep.arithmetic import NotArithmetic, evaluate, tokenize
+from data_prep.equations import equations
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from math import ceil, floor
 from typing import NamedTuple
 
-from eval.arithmetic import NotArithmetic, Token, evaluate, tokenize
-from eval.scorers import Number, clean, same_number
+from data_prep.arithmetic import NotArithmetic, Token, evaluate, tokenize
+from data_prep.numbers import Number, clean, numbers, same_number, stated_answer
 
 MAX_CHARS = 20_000  # the end of a text that is longer
+MAX_LINE_CHARS = 2_000
 MAX_EQUATIONS = 200
 MAX_SIDE_TOKENS = 40
 UNIT_WORDS = 3  # "5 apples for each" is dropped behind a number; a longer run of words ends the expression
@@ -65,6 +67,21 @@ def equations(text: str) -> list[Equation]:
             if len(found) >= MAX_EQUATIONS:
                 return found[:MAX_EQUATIONS]
     return found
+
+
+def final_number_computed(solution: str, found: Sequence[Equation]) -> bool:
+    """Whether a number of the stated answer, or of the last line where none is stated, is a side of an equation.
+
+    A side that is no whole number may have been rounded either way: whole buses, whole stamps.
+    """
+    stated = stated_answer(solution[-MAX_CHARS:])
+    finals = {
+        number.value for number in numbers(clean(stated or solution.strip()[-MAX_LINE_CHARS:].rpartition("\n")[2]))
+    }
+    sides = {
+        side * scale for equation in found for side in (equation.left, equation.right) for scale in equation.scales
+    }
+    return bool(finals & (sides | {floor(side) for side in sides} | {ceil(side) for side in sides}))
 
 
 def _plain(text: str) -> str:
