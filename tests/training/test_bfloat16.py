@@ -52,3 +52,14 @@ def test_small_updates_of_all_weights_are_not_lost_in_bfloat16(
     wanted, got = (moved(tiny_checkpoint, output) for output in outputs.values())
     assert least <= share(got, wanted) <= 1.1
     assert load_file(outputs["bfloat16"] / "model.safetensors")["model.embed_tokens.weight"].dtype == torch.bfloat16
+
+
+def test_weights_in_bfloat16_alone_would_lose_them(
+    write_recipe: Callable[..., Path], tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, outputs = str(write_recipe(**SETTINGS)), (tmp_path / "float32", tmp_path / "alone")
+    assert train.main([recipe, f"output_dir={outputs[0]}"]) == 0
+    monkeypatch.setattr(train, "load_dtype", lambda recipe, launch: torch.bfloat16)
+    assert train.main([recipe, f"output_dir={outputs[1]}", "dtype=bfloat16"]) == 0
+    wanted, got = (moved(tiny_checkpoint, output) for output in outputs)
+    assert share(got, wanted) < 0.4
