@@ -28,6 +28,7 @@ from training.memory import GIB, memory_of, strategies, strategy_of
 from training.smollm2 import smollm2_dir
 from training.trace import MicroBatch
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # PEFT asks a model by a name given up
 REPOSITORY = Path(__file__).resolve().parents[2]
 WITHIN = 0.15
 LORA = {"use_peft": True, "learning_rate": 1e-4}
