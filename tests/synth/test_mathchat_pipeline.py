@@ -54,7 +54,7 @@ def make_with_kills(tmp_path: Path, rows: int, kills: int, longest_s: float) -> 
     made = check_rows(out, rows, golds, model)
     assert not any(row["conversations"][0]["value"].startswith(in_test) for row in made)
     funnel = {stage["stage"]: stage for stage in json.loads(Path(f"{out}.report.json").read_text())["funnel"]}
-    assert funnel["read"]["rejected"] == {"contaminated": 1}
+    assert set(funnel["read"]["rejected"]) == {"contaminated"}  # the item itself, and whatever tells its story again
     wrong = Counter(
         {
             f"{name}, {code}": n

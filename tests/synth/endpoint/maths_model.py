@@ -14,7 +14,7 @@ import threading
 from typing import Any
 
 FINAL = re.compile(r"The answer is (-?\d+)\.")
-EQUATION = re.compile(r"([\d(][\d ()+*/-]*?) = (-?\d+)")
+EQUATION = re.compile(r"(-?[\d(][\d ()+*/-]*?) = (-?\d+)")
 CHANGES = {
     "more": (re.compile(r"suppose (\d+) more are added"), lambda n, k: n + k, "{n} + {k}"),
     "fewer": (re.compile(r"suppose (\d+) are taken off"), lambda n, k: n - k, "{n} - {k}"),
