@@ -75,11 +75,6 @@ class Description(msgspec.Struct, frozen=True):
     contaminated_examples: tuple[str, ...]
     rows: tuple[str, ...]
 
-    @property
-    def total_calls(self) -> int:
-        """Calls of all dialogues."""
-        return sum(count * times for count, times in self.calls.items())
-
 
 class NothingToDescribe(ValueError):
     """A file without a single dialogue; the message says why its rows were rejected."""

@@ -14,7 +14,6 @@ from typing import Any
 from data_prep import button
 from data_prep.dialogue import Message, ToolCall
 
-ORIGINS = ("user", "result", "elsewhere")  # of an argument: said before a call, returned before it, neither
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 

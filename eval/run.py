@@ -29,8 +29,6 @@ from recipes.manifest import git_state, package_versions
 
 RUN_FILE = "run.json"
 WHOLE = Shard(1, 1)
-OWN_FILES = {RUN_FILE, transcripts.FILE, reports.JSON_FILE, reports.MARKDOWN_FILE, html_report.FILE,
-             harness_results.FILE}  # fmt: skip
 
 
 def find_tasks(names: str) -> list[Task]:
