@@ -111,6 +111,13 @@ def keep_freed_memory() -> None:
         mallopt(top_pad, 1 << 28)
 
 
+def give_back_freed_memory() -> None:
+    """Have glibc give the system what is free now: where a model was spread over processes, the size of it or more."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 class Asked(NamedTuple):
     """What a launch asked for, and where it says so; None and False where it leaves them open."""
 

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerControl
 from recipes.manifest import read_manifest
 from training.attention import check_borders, implementation_for
 from training.collate import FILLER, collate
+from training.launch import give_back_freed_memory
 from training.loss import flat_logits, token_scores, trained_weights
 from training.order import EpochOrder, Layout, tokens_per_row
 from training.saving import AfterStep, Run, SavingTrainer
@@ -98,6 +99,8 @@ class DialogueTrainer(SavingTrainer):
             lambda batch: flat_logits(model, batch, self.implementation),
             self.model.config.vocab_size, self.args.device, self.run.attn_implementation, self.run.share_prefixes,
         )  # fmt: skip
+        if self.args.device.type == "cpu":
+            give_back_freed_memory()
         if resume_from_checkpoint is not None:
             saved = read_manifest(resume_from_checkpoint) or {}
             self._total_trained = saved.get("trained_tokens", 0)

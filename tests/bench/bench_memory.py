@@ -39,6 +39,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "full, ZeRO-2 of two": ("cpu_zero2", {}),
     "full, ZeRO-3 of two": ("cpu_zero3", {}),
     "LoRA, DDP of two": ("cpu_ddp", LORA),
+    "LoRA, ZeRO-2 of two": ("cpu_zero2", LORA),
+    "full, DDP of two, 1,024 tokens": ("cpu_ddp", {"max_length": 1024}),
+    "full, one process, checkpointing": ("cpu", {"gradient_checkpointing": True, "max_length": 1024}),
 }
 
 
