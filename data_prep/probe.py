@@ -265,7 +265,11 @@ RICH_ARGUMENTS: dict[str, Any] = {
 
 
 def probe_dialogue(
-    thought: bool, parallel: bool = False, arguments: dict[str, Any] | None = None, thinking: str | None = None
+    thought: bool,
+    parallel: bool = False,
+    arguments: dict[str, Any] | None = None,
+    thinking: str | None = None,
+    system: bool = False,
 ) -> Dialogue:
     """user, call turn, results, answer; with sentinels in every field."""
     calls = [ToolCall(id="call_0", name=t.NAME, arguments=arguments or PROBE_ARGUMENTS)]
@@ -274,6 +278,7 @@ def probe_dialogue(
         calls.append(ToolCall(id="call_1", name=t.NAME_2, arguments={t.KEY: 7}))
         results.append(Message(role="tool", tool_call_id="call_1", name=t.NAME_2, content=f'{{"r": "{t.RESULT_2}"}}'))
     messages = (
+        *([Message(role="system", content=t.SYSTEM)] if system else []),
         Message(role="user", content=t.USER),
         Message(role="assistant", content=t.THOUGHT if thought else "", tool_calls=tuple(calls)),
         *results,
@@ -313,9 +318,13 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
     turns: dict[tuple[bool, bool], list[Turn]] = {}
     for thought, parallel in itertools.product((False, True), repeat=2):
         turns[thought, parallel] = _turns(lens, made, probe_dialogue(thought, parallel))
-    prompt = turns[False, False][0].prompt
-    if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
-        raise Lossy(1, "template_drops_tools", "the template drops the tool list or parts of it")
+    prompted = _turns(lens, made, probe_dialogue(thought=False, system=True))[0].prompt  # some show one of the two
+    for prompt, beside in ((turns[False, False][0].prompt, ""), (prompted, " beside a system prompt")):
+        if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
+            raise Lossy(1, "template_drops_tools", f"the template drops the tool list or parts of it{beside}")
+        if t.USER not in prompt or (beside and t.SYSTEM not in prompt):
+            what = "user's message" if t.USER not in prompt else "system prompt"
+            raise Lossy(1, "template_drops_prompt", f"the template drops the {what} beside a tool list")
     bodies = {shape: made_turns[0].body for shape, made_turns in turns.items()}
     if t.NAME not in bodies[False, False] or t.VALUE not in bodies[False, False]:
         raise Lossy(2, "template_drops_call", "the template drops calls")
