@@ -97,12 +97,20 @@ class Lens:
             user = [{"role": "user", "content": t.USER}]
             twin = _twin(row)
             last, prompt = self.template.finished([*user, twin], None), self.template.render(user, None, True)
-            if not last.startswith(prompt) or TWIN not in last:
-                raise Unaligned(
-                    "turn_not_located",
-                    f"the generation prompt ends in {prompt[-24:]!r}, which is not how the template opens such a turn",
-                )
-            self._openings[shape] = last[len(prompt) : last.index(TWIN)]
+            bare = self.template.render(user, None, generation_prompt=False)
+            behind = last[: last.find(TWIN)] if TWIN in last else ""
+            if behind.startswith(prompt):
+                opening = behind.removeprefix(prompt)
+            else:  # what stands before the header is rendered otherwise too, where it tells of the last message
+                header = prompt.removeprefix(bare) if prompt.startswith(bare) else ""
+                _, found, opening = behind.rpartition(header) if header else ("", "", "")
+                if not found:
+                    raise Unaligned(
+                        "turn_not_located",
+                        f"the generation prompt ends in {prompt[-24:]!r}, which is not how the template opens such a "
+                        "turn",
+                    )
+            self._openings[shape] = opening
         return self._openings[shape]
 
 
