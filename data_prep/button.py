@@ -65,8 +65,8 @@ def to_button_tool(tool: dict[str, Any]) -> dict[str, Any]:
     flat = {
         "name": function["name"],
         "description": function.get("description", ""),
-        "parameters": schema.get("properties", {}),
-        "required": list(schema.get("required", ())),
+        "parameters": schema.get("properties") or {},
+        "required": list(schema.get("required") or ()),
         "responses": responses.get("properties", {}) if isinstance(responses, dict) else {},
     }
     return flat

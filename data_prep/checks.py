@@ -163,8 +163,13 @@ def _check_tools(tools: tuple[dict[str, Any], ...]) -> None:
         function = function_of(tool)
         if not isinstance(function.get("name"), str):
             raise DialogueError("tools", f"tool {position}: the name must be text, not {function.get('name')!r:.60}")
-        if not isinstance(function.get("parameters") or {}, dict):
+        schema = function.get("parameters") or {}
+        if not isinstance(schema, dict):
             raise DialogueError("tools", f"tool {position} ({function['name']}): 'parameters' must be an object")
+        if not isinstance(schema.get("properties") or {}, dict):
+            raise DialogueError("tools", f"tool {position} ({function['name']}): 'properties' must be an object")
+        if not isinstance(schema.get("required") or [], list):
+            raise DialogueError("tools", f"tool {position} ({function['name']}): 'required' must list parameter names")
 
 
 def _check_call(call: ToolCall, tools: tuple[dict[str, Any], ...], index: int) -> None:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from data_prep.dialogue import Dialogue
 from data_prep.published import PUBLISHED
-from data_prep.readers import SUFFIXES, read_rows
+from data_prep.readers import SUFFIXES, Unreadable, read_rows
 
 GRAM = 13
 SHORTEST = 8  # words of a passage that says something on its own: "the answer is 72" does not
@@ -259,6 +259,16 @@ def _texts(dialogue: Dialogue) -> Iterator[str]:
             yield message.thinking
         if message.content:
             yield message.content
+        for call in message.tool_calls:
+            yield from _strings(call.arguments)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 def _shown(words: Sequence[str]) -> str:
@@ -266,8 +276,13 @@ def _shown(words: Sequence[str]) -> str:
 
 
 def read_items(path: Path) -> Iterator[Item]:
-    """The evaluation items of a file: any of our sources' rows, or any objects with text under keys of their own."""
+    """The evaluation items of a file: any of our sources' rows, or any objects with text under keys of their own.
+
+    Raises EvaluationSetError for a line that is not JSON: an item that was not compared may not pass for one that was.
+    """
     for row, value in _rows(path):
+        if isinstance(value, Unreadable):
+            raise EvaluationSetError(f"decontaminate: {path}:{row}: {value.message}; fetch or write the file again")
         texts, requests = _texts_of(value)
         passages = [words for text in texts for part in BORDER.split(text) if len(words := words_of(part)) >= SHORTEST]
         asked = [words for text in requests if (words := words_of(text))]
@@ -281,10 +296,17 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         with open(path, "rb") as file:
             if file.read(1) == b"{":
                 file.seek(0)
-                yield from ((row, msgspec.json.decode(line)) for row, line in enumerate(file, 1) if line.strip())
+                yield from ((row, _decoded(line)) for row, line in enumerate(file, 1) if line.strip())
                 return
     for raw in read_rows(str(path)):
         yield raw.row, raw.value
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Unreadable(f"the line is not JSON ({error})", "")
 
 
 def _texts_of(row: Any) -> tuple[list[str], list[str]]:

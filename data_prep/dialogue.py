@@ -185,7 +185,9 @@ def _read_message(index: int, row: Any) -> Message:
         raise DialogueError(
             "non_text_content", f"{where} has {type(content).__name__} content; only text can be trained on here"
         )
-    calls = _from_json_text(row.get("tool_calls") or (), f"{where}'s tool_calls")
+    calls = _from_json_text(row.get("tool_calls") or (), f"{where}'s tool_calls") or ()
+    if not isinstance(calls, (list, tuple)):
+        raise DialogueError("call_type", f"{where}'s tool_calls must be a list, not {calls!r:.60}")
     thinking = row.get("thinking")
     if thinking is not None and not isinstance(thinking, str):
         raise DialogueError("thinking_type", f"{where}'s thinking must be text, not {type(thinking).__name__}")
@@ -221,7 +223,7 @@ def _read_call(where: str, row: Any) -> ToolCall:
 
 
 def _read_tools(tools: Any) -> list[dict[str, Any]]:
-    tools = _from_json_text(tools or [], "tools")
+    tools = _from_json_text(tools or [], "tools") or []
     if not isinstance(tools, (list, tuple)):
         raise DialogueError("tools", f"'tools' must be a list, not {type(tools).__name__}")
     read = []

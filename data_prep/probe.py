@@ -97,12 +97,20 @@ class Lens:
             user = [{"role": "user", "content": t.USER}]
             twin = _twin(row)
             last, prompt = self.template.finished([*user, twin], None), self.template.render(user, None, True)
-            if not last.startswith(prompt) or TWIN not in last:
-                raise Unaligned(
-                    "turn_not_located",
-                    f"the generation prompt ends in {prompt[-24:]!r}, which is not how the template opens such a turn",
-                )
-            self._openings[shape] = last[len(prompt) : last.index(TWIN)]
+            bare = self.template.render(user, None, generation_prompt=False)
+            behind = last[: last.find(TWIN)] if TWIN in last else ""
+            if behind.startswith(prompt):
+                opening = behind.removeprefix(prompt)
+            else:  # what stands before the header is rendered otherwise too, where it tells of the last message
+                header = prompt.removeprefix(bare) if prompt.startswith(bare) else ""
+                _, found, opening = behind.rpartition(header) if header else ("", "", "")
+                if not found:
+                    raise Unaligned(
+                        "turn_not_located",
+                        f"the generation prompt ends in {prompt[-24:]!r}, which is not how the template opens such a "
+                        "turn",
+                    )
+            self._openings[shape] = opening
         return self._openings[shape]
 
 
@@ -265,7 +273,11 @@ RICH_ARGUMENTS: dict[str, Any] = {
 
 
 def probe_dialogue(
-    thought: bool, parallel: bool = False, arguments: dict[str, Any] | None = None, thinking: str | None = None
+    thought: bool,
+    parallel: bool = False,
+    arguments: dict[str, Any] | None = None,
+    thinking: str | None = None,
+    system: bool = False,
 ) -> Dialogue:
     """user, call turn, results, answer; with sentinels in every field."""
     calls = [ToolCall(id="call_0", name=t.NAME, arguments=arguments or PROBE_ARGUMENTS)]
@@ -274,6 +286,7 @@ def probe_dialogue(
         calls.append(ToolCall(id="call_1", name=t.NAME_2, arguments={t.KEY: 7}))
         results.append(Message(role="tool", tool_call_id="call_1", name=t.NAME_2, content=f'{{"r": "{t.RESULT_2}"}}'))
     messages = (
+        *([Message(role="system", content=t.SYSTEM)] if system else []),
         Message(role="user", content=t.USER),
         Message(role="assistant", content=t.THOUGHT if thought else "", tool_calls=tuple(calls)),
         *results,
@@ -313,9 +326,13 @@ def _prove_native(lens: Lens, made: NativeFormat) -> str:
     turns: dict[tuple[bool, bool], list[Turn]] = {}
     for thought, parallel in itertools.product((False, True), repeat=2):
         turns[thought, parallel] = _turns(lens, made, probe_dialogue(thought, parallel))
-    prompt = turns[False, False][0].prompt
-    if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
-        raise Lossy(1, "template_drops_tools", "the template drops the tool list or parts of it")
+    prompted = _turns(lens, made, probe_dialogue(thought=False, system=True))[0].prompt  # some show one of the two
+    for prompt, beside in ((turns[False, False][0].prompt, ""), (prompted, " beside a system prompt")):
+        if not all(word in prompt for word in (t.NAME, t.NAME_2, t.KEY, "qztool", "qzparam")):
+            raise Lossy(1, "template_drops_tools", f"the template drops the tool list or parts of it{beside}")
+        if t.USER not in prompt or (beside and t.SYSTEM not in prompt):
+            what = "user's message" if t.USER not in prompt else "system prompt"
+            raise Lossy(1, "template_drops_prompt", f"the template drops the {what} beside a tool list")
     bodies = {shape: made_turns[0].body for shape, made_turns in turns.items()}
     if t.NAME not in bodies[False, False] or t.VALUE not in bodies[False, False]:
         raise Lossy(2, "template_drops_call", "the template drops calls")

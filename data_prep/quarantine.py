@@ -1,5 +1,7 @@
 """Rows in, good dialogues out, the rest on file with a true reason; kept + rejected = read, always.
 
+`raw` is the row as it was read; of one that was given out and rejected later, the dialogue that it was read as.
+
 {"file": "data/button.jsonl", "row": 17, "code": "unknown_function", "message": "message 2 calls 'f', ...",
  "raw": {"messages": [...]}}                                          <- one line of quarantine.jsonl
 """

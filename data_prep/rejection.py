@@ -20,6 +20,7 @@ REASONS = {
     "calls_without_tools": "the dialogue calls functions but lists none",
     "template_raises": "the chat template raised an error on this dialogue",
     "template_drops_tools": "the chat template does not show the tool list",
+    "template_drops_prompt": "the chat template does not show the system prompt or the user beside a tool list",
     "template_drops_call": "the chat template does not show a call as it is",
     "template_drops_thought": "the chat template does not show the thought beside a call",
     "template_drops_results": "the chat template does not show a tool result, or in another order",

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.meta
+import jinja2.nodes
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import (  # what apply_chat_template renders with
     _alias_reasoning_fields,
@@ -72,6 +73,8 @@ class Template:
             self._compiled = _compile_jinja_template(self.source)
         except jinja2.TemplateError as error:
             raise TemplateError(f"the chat template is no valid Jinja: {error}") from error
+        if any(used.name == "random" for used in self._syntax_tree().find_all(jinja2.nodes.Filter)):
+            raise TemplateError("the chat template draws at random: what is trained would not be what inference sends")
         self.unasked_header = self._find_unasked_header()
         self._by_message = None if self.unasked_header else self._cut()
 
@@ -120,8 +123,11 @@ class Template:
         text = self.render(messages, tools, generation_prompt=False)
         return text.removesuffix(self.unasked_header) if self.unasked_header else text
 
+    def _syntax_tree(self) -> jinja2.nodes.Template:
+        return self._compiled.environment.parse(self.text)
+
     def _clock_advice(self) -> str:
-        names = sorted(jinja2.meta.find_undeclared_variables(self._compiled.environment.parse(self.text)))
+        names = sorted(jinja2.meta.find_undeclared_variables(self._syntax_tree()))
         date = next((name for name in names if "date" in name), "strftime_now")
         return (
             "the chat template reads the clock, so the same data would encode differently tomorrow; "

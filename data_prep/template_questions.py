@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from data_prep import template as t
+from data_prep.dialogue import Dialogue
 from data_prep.encode import Encoder
 from data_prep.formats import NativeFormat
 from data_prep.probe import THINKING_KEYS, Unaligned, probe_dialogue
@@ -50,9 +51,7 @@ def _default_system(subject: Subject) -> str:
 
 
 def tools(subject: Subject) -> Iterator[Answer]:
-    rows, listed, at = subject.native.adapt(probe_dialogue(thought=False))
-    before = rows[: next(iter(at.values()))]
-    text, seen = shown("tools, user", lambda: subject.render(before, listed, True), t.NAME, "qzparam")
+    text, seen = _prompted(subject, "tools, user", probe_dialogue(thought=False), t.NAME, "qzparam")
     parts = {
         t.NAME: "the first tool",
         t.NAME_2: "the second tool",
@@ -63,6 +62,18 @@ def tools(subject: Subject) -> Iterator[Answer]:
     lacking = [words for sentinel, words in parts.items() if sentinel not in (text or "")]
     no = "the tool list is dropped" if len(lacking) == len(parts) else f"dropped: {', '.join(lacking)}"
     yield Answer("tools", not lacking, verdict(text, not lacking, "rendered whole", no), (seen,))
+    asked = probe_dialogue(thought=False, system=True)
+    text, seen = _prompted(subject, "system, tools, user", asked, t.SYSTEM, t.NAME)
+    dropped = [word for word in (t.SYSTEM, t.USER, t.NAME) if word not in (text or "")]
+    no = " and ".join({t.SYSTEM: "the system prompt", t.USER: "the user", t.NAME: "the tool list"}[w] for w in dropped)
+    words = verdict(text, not dropped, "both rendered", f"dropped: {no}")
+    yield Answer("system_beside_tools", not dropped, words, (seen,))
+
+
+def _prompted(subject: Subject, label: str, dialogue: Dialogue, *words: str) -> tuple[str | None, Evidence]:
+    """What prompts the first turn of a dialogue."""
+    rows, listed, at = subject.native.adapt(dialogue)
+    return shown(label, lambda: subject.render(rows[: next(iter(at.values()))], listed, True), *words)
 
 
 # Calls

@@ -35,7 +35,7 @@ def likely_sources(row: Any) -> tuple[str, ...]:
         return ()
     turns = row.get("conversations")
     if isinstance(turns, list):
-        speakers = {turn.get("from") for turn in turns if isinstance(turn, dict)}
+        speakers = {str(turn.get("from")) for turn in turns if isinstance(turn, dict)}
         plain = speakers <= {"human", "gpt"} and "tools" not in row
         return ("mathchatsync", "sharegpt") if plain else ("sharegpt",)
     if isinstance(row.get("messages"), list):

@@ -28,6 +28,10 @@ from data_prep.sources.common import TRAIN_KEYS, id_of, is_trained, list_of
 def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
     """The row as a dialogue. Raises DialogueError with the codes of `Dialogue.from_dict` and of `common`."""
     messages = list_of(row, "messages", "a key 'messages' with a list of {role, content}")
+    if row.get("functions") and not row.get("tools"):
+        raise DialogueError(
+            "tools", "the row has 'functions', OpenAI's older form of a tool list; give them as 'tools'"
+        )
     plain = [_plain(index, message) for index, message in enumerate(messages)]
     dialogue = Dialogue.from_dict({**row, "messages": plain, "id": id_of(row, row_id)})
     return msgspec.structs.replace(dialogue, messages=tuple(pair_results(dialogue.messages)))
@@ -72,8 +76,10 @@ def _plain(index: int, message: Any) -> Any:
         message.pop(key, None)
     if message.get("role") == "assistant":
         message["train"] = trained
-    if not isinstance(message.get("tool_calls") or [], (list, str)):
-        raise DialogueError("call_type", f"'tool_calls' must be a list, not {message['tool_calls']!r:.60}")
+    if message.get("function_call"):
+        raise DialogueError(
+            "call_type", f"message {index} has a 'function_call', OpenAI's older form; give it as 'tool_calls'"
+        )
     for key in ("tool_call_id", "name"):
         if not isinstance(message.get(key), (str, type(None))):
             message[key] = str(message[key])

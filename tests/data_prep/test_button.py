@@ -113,6 +113,12 @@ def test_a_button_tool_survives_the_way_to_json_schema_and_back(required: list[s
     assert button.to_button_tool(button.from_button_tool(tool)) == tool
 
 
+def test_null_in_a_tool_is_written_as_no_parameters() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": None, "required": None}}}
+    flat = button.to_button_tool(tool)
+    assert (flat["parameters"], flat["required"]) == ({}, [])
+
+
 def test_a_parameter_that_is_called_type_is_a_parameter() -> None:
     tool = {
         "name": "f",

@@ -136,6 +136,16 @@ def test_arguments_are_held_to_what_the_schema_can_mean(schema: dict, arguments:
     assert code_of(checked) == code
 
 
+@pytest.mark.parametrize("schema", [{"properties": ["x"]}, {"required": "x"}, {"required": 3}])
+def test_a_tool_whose_parameters_cannot_be_listed_is_refused(schema: dict):
+    assert code_of(dialogue(user(), says(), tools=(tool(**schema),))) == "tools"
+
+
+@pytest.mark.parametrize("schema", [{"properties": None}, {"required": None}, {"properties": {}, "required": []}])
+def test_null_lists_of_parameters_are_none(schema: dict):
+    assert code_of(dialogue(user(), calls("f"), tools=(tool(**schema),))) is None
+
+
 def test_either_of_two_tools_of_one_name_will_do():
     tools = (tool("f", required=["a"]), tool("f", required=["b"]))
     assert code_of(dialogue(user(), calls("f", b=1), tools=tools)) is None

@@ -5,11 +5,12 @@ import random
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from data_prep import contamination
 from data_prep.build import build
 from data_prep.contamination import Contamination, EvaluationSetError, evaluation_files, read_items, words_of
-from data_prep.dialogue import Dialogue
+from data_prep.dialogue import Dialogue, Message, ToolCall
 from data_prep.sources import gsm8k
 from recipes import RecipeError
 from tests.data_prep.byte_encoder import byte_encoder, chat, recipe_of, write_rows
@@ -58,6 +59,20 @@ def test_thoughts_are_searched_too(items):
     row = chat(0)
     row["messages"][1]["thinking"] = f"I remember: {QUESTION}"
     assert Contamination([str(items)]).find(Dialogue.from_dict(row)) is not None
+
+
+def test_the_arguments_of_calls_are_searched_too(items):
+    call = ToolCall(id="a", name="solve", arguments={"problem": [f"Solve this:\n{QUESTION}"], "digits": 2})
+    asked = dialogue("Help me.", "Gladly.")
+    called = replace(asked, messages=(asked.messages[0], Message(role="assistant", tool_calls=(call,))))
+    assert Contamination([str(items)]).find(called) is not None
+
+
+@pytest.mark.parametrize("name", ["items.jsonl", "items.json"])
+def test_an_item_that_cannot_be_read_is_an_error_and_never_passed_over(tmp_path, name):
+    (tmp_path / name).write_text(json.dumps({"question": QUESTION}) + '\n{"question": "cut o\n')
+    with pytest.raises(EvaluationSetError, match=rf"{name}:2: the line is not JSON"):
+        Contamination([str(tmp_path / name)])
 
 
 def test_a_part_counts_from_half_of_the_passage_on(items):

@@ -62,6 +62,14 @@ def test_a_template_that_shows_everything_is_taken_natively() -> None:
     [
         ({"tools": ""}, "template_drops_tools"),
         ({"tools": "{% if tools %}{{ tools[0] | tojson }}{% endif %}"}, "template_drops_tools"),
+        ({"tools": "{% if messages[0].role != 'system' %}" + PARTS["tools"] + "{% endif %}"}, "template_drops_tools"),
+        (
+            {
+                "tools": "{% if tools %}{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}"
+                "{% endif %}" + PARTS["tools"]
+            },
+            "template_drops_prompt",
+        ),
         ({"calls": ""}, "template_drops_call"),
         ({"calls": "\n<tool_call>{{ m.tool_calls[0].function | tojson }}</tool_call>"}, "template_drops_call"),
         ({"calls": "{% for c in m.tool_calls %}{{ c.function.name }} {% endfor %}"}, "template_drops_call"),
@@ -191,6 +199,28 @@ def test_a_turn_that_ends_in_a_token_generation_does_not_stop_at_is_refused() ->
     switching = template(end="{% if m.content == 'odd' %}<|endoftext|>{% else %}<|im_end|>{% endif %}\n")
     [result] = made(switching).encode_batch([answered("odd")])
     assert isinstance(result, RejectedDialogue) and result.code == "no_stop_token"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ messages | length }} messages\n" + template(),
+        template().replace("{% else %}{{ m.content }}", "{% else %}{% if loop.last %}Now: {% endif %}{{ m.content }}"),
+    ],
+)
+def test_each_turn_has_its_own_sample_where_even_its_request_is_rendered_otherwise_later(text: str) -> None:
+    counts = made(text)
+    dialogue = Dialogue(id="d", source="t", messages=(*answered("Hello.").messages, *answered("Bye.").messages))
+    samples = counts.encode(dialogue)
+    turns = [counts.prompt_ids(dialogue.before(index)) for index in (1, 3)]
+    assert [sample.input_ids[: len(prompt)] for sample, prompt in zip(samples, turns, strict=True)] == turns
+    said = [counts.tokenizer.decode(sample.input_ids[len(p) :]) for sample, p in zip(samples, turns, strict=True)]
+    assert said == ["Hello.<|im_end|>", "Bye.<|im_end|>"]
+
+
+def test_a_template_that_draws_at_random_is_refused() -> None:
+    with pytest.raises(TemplateError, match="draws at random"):
+        made(template(prompt=PARTS["prompt"] + "{% if tools %}{{ range(9) | random }}{% endif %}"))
 
 
 def test_markup_around_the_answer_belongs_to_it_and_is_not_read_as_text() -> None:

@@ -322,6 +322,34 @@ def test_tools_as_json_text_and_bare_functions_are_the_same_tools():
         assert read("messages", {**OPENAI_ROW, "tools": tools}) == read("messages", OPENAI_ROW)
 
 
+@pytest.mark.parametrize("tools", [None, "null", [], "[]"])
+def test_no_tools_may_be_written_in_any_way(tools: Any):
+    row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
+    assert read("messages", {**row, "tools": tools}).tools == ()
+
+
+@pytest.mark.parametrize("calls", ["3", "{}x", '{"name": "f"}', 3, {"name": "f"}])
+def test_calls_that_are_no_list_are_refused(calls: Any):
+    row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x", "tool_calls": calls}]}
+    with pytest.raises(DialogueError, match="tool_calls") as refused:
+        read("messages", row)
+    assert refused.value.code in ("call_type", "json")
+
+
+def test_calls_and_tools_in_openais_older_form_are_refused_and_not_lost():
+    call = {"name": "forecast", "arguments": "{}"}
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Let me see.", "function_call": call},
+    ]
+    with pytest.raises(DialogueError, match="message 1 has a 'function_call'"):
+        read("messages", {"messages": messages})
+    messages[1] = {"role": "assistant", "content": "Hello.", "function_call": None}
+    assert read("messages", {"messages": messages, "functions": None}).messages[1].content == "Hello."
+    with pytest.raises(DialogueError, match="'functions'"):
+        read("messages", {"messages": messages, "functions": [{"name": "forecast"}]})
+
+
 def test_calls_without_ids_get_ids_that_their_results_take_in_order():
     row = json.loads(dump(OPENAI_ROW))
     for call in row["messages"][2]["tool_calls"]:
@@ -459,3 +487,4 @@ def test_each_row_looks_like_its_own_source():
     assert likely_sources(plain) == ("mathchatsync", "sharegpt")
     assert likely_sources({**plain, "tools": "[]"}) == ("sharegpt",)
     assert likely_sources({"traj": []}) == ()
+    assert likely_sources({"conversations": [{"from": ["human"], "value": "Hello"}]}) == ("sharegpt",)

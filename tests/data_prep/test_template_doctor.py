@@ -23,10 +23,20 @@ from tests.data_prep.encoders import CASES, encoder, tokenizer
 from tests.data_prep.test_encode_probe import DATES, FAMILIES, PARTS, TRL, template, tokenizer_with_all_tokens
 
 # What native must carry; where the encoder has proven it loss-free, none of these may be answered with no.
-CARRIED = ("tools", "calls", "thoughts_beside_calls", "parallel_calls", "arguments", "calls_read_back", "tool_results")
+CARRIED = (
+    "tools",
+    "system_beside_tools",
+    "calls",
+    "thoughts_beside_calls",
+    "parallel_calls",
+    "arguments",
+    "calls_read_back",
+    "tool_results",
+)
 # What the doctor must have answered with no, by what the encoder says native loses.
 LOST = {
-    "template_drops_tools": ("tools",),
+    "template_drops_tools": ("tools", "system_beside_tools"),
+    "template_drops_prompt": ("system_beside_tools",),
     "template_drops_call": ("calls", "parallel_calls"),
     "template_drops_thought": ("thoughts_beside_calls", "thinking"),
     "template_drops_results": ("tool_results",),
@@ -35,6 +45,7 @@ LOST = {
     "no_call_parser": ("calls_read_back",),
 }
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+EITHER = "{% if tools and messages[0].role != 'system' %}" + PARTS["tools"] + "{% endif %}"
 CLOCK = "{{ strftime_now('%d %b %Y') }}\n"
 TWICE = PARTS["calls"].replace(
     "c.function | tojson", "{'name': c.function.name, 'arguments': c.function.arguments | tojson} | tojson"
@@ -78,6 +89,8 @@ def shown(found: Answer) -> str:
         ("<|im_start|>system\nBe kind now.<|im_end|>\n" + template(), "default_system_prompt", None, "its own", "kind"),
         (template(), "tools", True, "rendered whole", "qzparam"),
         (template(tools=""), "tools", False, "the tool list is dropped", "<|im_start|>user"),
+        (template(), "system_beside_tools", True, "both rendered", "qzsystem"),
+        (EITHER + template(tools=""), "system_beside_tools", False, "dropped: the tool list", "qzsystem"),
         (template(tools="{{ tools[0] | tojson }}"), "tools", False, "dropped: the second tool", "qzname"),
         (
             template(tools="{% for x in tools or [] %}{{ x.function.name }}{% endfor %}"),
