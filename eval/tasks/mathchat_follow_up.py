@@ -63,7 +63,7 @@ def feed(item: Item) -> list[Message]:
 
 TASK = Task(
     name="mathchat_follow_up",
-    version=1,
+    version=2,
     description="MathChat follow-up QA, three rounds, own answers fed back, 1,319 dialogues",
     metrics={
         f"{scorer}_r{number}": f"round {number}, {text}"
