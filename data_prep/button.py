@@ -206,10 +206,7 @@ def parse_turn(text: str) -> Message:
 
 def parse_calls(text: str, start: int = 0) -> list[ToolCall]:
     """The calls inside one `<call>` block: a JSON list of {"name", "arguments"}, or one such object."""
-    try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise TurnParseError("call_json", f"the call is not JSON: {error}") from error
+    value = parse_json(text)
     entries = value if isinstance(value, list) else [value]
     calls: list[ToolCall] = []
     for entry in entries:
@@ -220,6 +217,14 @@ def parse_calls(text: str, start: int = 0) -> list[ToolCall]:
             raise TurnParseError("call_shape", f"arguments must be an object, not {type(arguments).__name__}")
         calls.append(ToolCall(id=f"call_{start + len(calls)}", name=entry["name"], arguments=arguments))
     return calls
+
+
+def parse_json(text: str) -> Any:
+    """The value of a call's JSON. Raises TurnParseError with code `call_json`."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise TurnParseError("call_json", f"the call is not JSON: {error}") from error
 
 
 def _no_constant(name: str) -> Any:

@@ -85,7 +85,7 @@ def read_response(response: httpx.Response) -> Answer:
         message = choice["message"]
         content, calls = message.get("content") or "", message.get("tool_calls") or []
         tokens = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Garbled(f"no completion in the body ({type(error).__name__}): {response.text[:100]!r}") from error
     if not isinstance(content, str) or not isinstance(calls, list):
         raise Garbled(f"content is {type(content).__name__}, tool_calls {type(calls).__name__}")

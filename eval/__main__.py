@@ -6,6 +6,7 @@ python -m eval run runs/quickstart --tasks function_calls --data build/demo --ou
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,11 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
         where = error.filename or "while writing"
-        print(f"error: {where}: {error.strerror}; make room and give the same command again: finished items are kept",
-              file=sys.stderr)  # fmt: skip
+        remedy = "make room and give the same command again: finished items are kept"
+        if error.errno not in FULL_DISK:
+            if error.filename is None:  # nothing that a path is to blame for
+                raise
+            remedy = "choose a place that can be read and written"
+        print(f"error: {where}: {error.strerror}; {remedy}", file=sys.stderr)
         return 2
     return 0
 
@@ -189,7 +192,7 @@ def sweep(options: argparse.Namespace, console: Console) -> None:
 def make_backend(options: argparse.Namespace) -> Backend:
     """The backend that the options name; imported here, because torch takes seconds and a server needs none of it."""
     sampling = Sampling(options.temperature, options.top_p, options.seed)
-    if options.temperature < 0 or not 0 < options.top_p <= 1:
+    if not 0 <= options.temperature < math.inf or not 0 < options.top_p <= 1:
         raise EvalError("--temperature must be 0 or more, and --top-p over 0 and at most 1")
     if options.backend == "openai":
         from eval.backends.openai import OpenAIBackend

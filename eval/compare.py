@@ -69,7 +69,7 @@ def compare_runs(before: str | os.PathLike[str], after: str | os.PathLike[str]) 
 def check_comparable(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise EvalError naming everything that keeps two reports from being compared."""
     problems = []
-    if list(old["tasks"]) != list(new["tasks"]):
+    if set(old["tasks"]) != set(new["tasks"]):
         problems.append(f"the tasks differ: {', '.join(old['tasks'])} before, {', '.join(new['tasks'])} after")
     for name in set(old["tasks"]) & set(new["tasks"]):
         problems += _task_problems(name, old, new)

@@ -95,6 +95,8 @@ def _sample(key: str, row: dict[str, Any], known: dict[str, Any]) -> Sample:
     tools = tuple(_to_tool(tool if tool.get("inputs") is not None else known[tool["name"]]) for tool in row["tools"])
     files = [file["path"] for file in row["files"]]
     messages = list(_messages(row["dialogs"]))
+    if not any(message.role == "user" for message in messages):
+        raise DialogueError("no_user_turn", "nobody asks anything")
     if files:
         first = next(index for index, message in enumerate(messages) if message.role == "user")
         paths = ", ".join(f"`{path}`" for path in files)

@@ -8,7 +8,6 @@ DIR is what `run` without `--shard` would have written: the same items, scores a
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ def join(folders: Sequence[str], out: str | os.PathLike[str]) -> dict[str, Any]:
         task["items"] = sum(items[folder][name] for folder in ordered)
     claim(Path(out), run)
     reports.replace_file(Path(out, transcripts.FILE), "".join(map(transcripts.to_line, records)))
-    first = json.loads(Path(ordered[0], reports.JSON_FILE).read_text(encoding="utf-8"))
+    first = reports.read(ordered[0])
     facts = {name: {key: task[key] for key in ("left_out", "data")} for name, task in first["tasks"].items()}
     return write_report(out, run, find_tasks(",".join(run["tasks"])), facts, first["run"])
 
@@ -50,7 +49,7 @@ def join(folders: Sequence[str], out: str | os.PathLike[str]) -> dict[str, Any]:
 def _read_run(folder: Path) -> dict[str, Any]:
     """run.json of a shard."""
     path = folder / RUN_FILE
-    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    run = reports.read_json(path) if path.is_file() else {}
     if "shard" not in run:
         raise EvalError(f"{folder} holds no shard of a run; name the --out of each `run ... --shard I/N`")
     return run

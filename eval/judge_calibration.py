@@ -76,7 +76,8 @@ def reference_is_good(record: Record) -> bool:
     """Whether the published reference can stand for a good answer as far as can be computed."""
     gold = record["gold"]
     if record["task"] == "mathchat_error_analysis":
-        return not gold["attempt_right"] and strict(gold["reference"], gold_numbers(gold["answer"])[0]).correct
+        golds = gold_numbers(gold["answer"])
+        return not gold["attempt_right"] and bool(golds) and strict(gold["reference"], golds[0]).correct
     solution = parts(gold["reference"]).solution
     found = equations(solution) if solution else []
     return bool(found) and all(equation.holds for equation in found)

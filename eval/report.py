@@ -112,10 +112,21 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(folder) / JSON_FILE
     if not path.is_file():
         raise EvalError(f"{path} is not there: `python -m eval run MODEL --tasks ... --out {folder}` writes it")
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = read_json(path)
     if report.get("format") != FORMAT:
         raise EvalError(f"{path} has format {report.get('format')!r}, this version reads {FORMAT}; evaluate again")
     return report
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file that an evaluation wrote. Raises EvalError where it has been cut or changed."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise EvalError(f"{path}: not JSON ({error}); delete its directory and evaluate again") from error
+    if not isinstance(value, dict):
+        raise EvalError(f"{path}: must be a JSON object, not {type(value).__name__}; evaluate again")
+    return value
 
 
 def to_markdown(report: dict[str, Any]) -> str:

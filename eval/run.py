@@ -11,9 +11,11 @@ DIR/results.json         the scores as lm-evaluation-harness writes them
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +85,15 @@ def evaluate(
         },
     } | ({"shard": str(shard)} if shard != WHOLE else {})
     claim(Path(out), run)
-    records = transcripts.read(out)
-    transcripts.cut_partial_line(out)
-    done = {(record["task"], record["item"]) for record in records}
-    if done:
-        console.print(f"{len(done):,} items are done already: going on")
-    for task in tasks:
-        left = [item for item in items[task.name] if (task.name, item.id) not in done]
-        generate(backend, task, left, Path(out), max_new_tokens, console)
+    with alone_in(Path(out)):
+        records = transcripts.read(out)
+        transcripts.cut_partial_line(out)
+        done = {(record["task"], record["item"]) for record in records}
+        if done:
+            console.print(f"{len(done):,} items are done already: going on")
+        for task in tasks:
+            left = [item for item in items[task.name] if (task.name, item.id) not in done]
+            generate(backend, task, left, Path(out), max_new_tokens, console)
     facts = {task.name: {"left_out": loaded[task.name].left_out, "data": data[task.name]} for task in tasks}
     about = backend.describe() | {"packages": package_versions(), "git": git_state()}
     return write_report(out, run, tasks, facts, about)
@@ -100,7 +103,7 @@ def claim(out: Path, run: dict[str, Any]) -> None:
     """Make the directory this run's, or find that it is. Raises EvalError where it is another's."""
     path = out / RUN_FILE
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = reports.read_json(path)
         differing = differences(before, json.loads(json.dumps(run)))
         if differing:
             raise EvalError(f"{out} holds another run: {'; '.join(differing)}. Choose a new --out, or delete it")
@@ -109,6 +112,20 @@ def claim(out: Path, run: dict[str, Any]) -> None:
         raise EvalError(f"{out} is in use and holds no evaluation ({RUN_FILE} is missing); choose a new --out")
     out.mkdir(parents=True, exist_ok=True)
     reports.replace_file(path, json.dumps(run, indent=2) + "\n")
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keep a second process out while this one appends: an item must not be written twice. The kernel lifts the lock.
+
+    Raises EvalError where another process is at work.
+    """
+    with open(out / transcripts.FILE, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EvalError(f"{out}: another process evaluates into it; wait for it, or choose a new --out") from error
+        yield
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

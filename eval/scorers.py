@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from data_prep.numbers import MAX_CHARS, Number, Verdict, braced, clean, numbers, rounded_to
+from data_prep.numbers import MAX_CHARS, Number, Verdict, braced, clean, numbers, rounded_to, stated_numbers
 
 
 def paper_like(text: str, gold: Number) -> Verdict:
@@ -23,7 +23,7 @@ def paper_like(text: str, gold: Number) -> Verdict:
         text = text[marker + len("The answer is") :]
     elif boxed:
         text = boxed[-1]
-    found = numbers(clean(text[text.rfind("=") + 1 :]))
+    found = stated_numbers(text[text.rfind("=") + 1 :])
     if not found:
         return Verdict(False, "no_number")
     answer = found[0] if marker >= 0 or boxed else found[-1]

@@ -65,9 +65,12 @@ class Worker:
             return "unavailable"
         assert self.process is not None and self.process.stdin is not None
         question = {"golds": [value.as_integer_ratio() for value in golds], "text": _readable(text)}
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        verdict = self._line(ANSWER_S)
+        try:
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+            verdict = self._line(ANSWER_S)
+        except BrokenPipeError:  # the kernel ended it after its last answer
+            verdict = None
         if verdict is None:
             self.stop()
         self.slow += verdict in (None, "timeout")

@@ -87,7 +87,7 @@ def claim(out: Path, run_dir: str, settings: Mapping[str, Any]) -> None:
     """Make the directory this sweep's, or find that it is. Raises EvalError where it is another's."""
     path = out / JSON_FILE
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = reports.read_json(path)
         wanted = json.loads(json.dumps({"run": run_dir, "settings": settings}))
         differing = differences({key: before.get(key) for key in wanted}, wanted)
         if differing:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -53,6 +54,8 @@ class OpenAIBackend:
         self.model = model
         self.base_url = base_url
         self.url = completions_url(base_url)
+        if not _is_http(base_url):
+            raise EvalError(f"--base-url {base_url!r} is no address such as http://localhost:8000/v1")
         self.concurrency = concurrency
         self.tool_format = tool_format
         self.first_pause_s = first_pause_s
@@ -159,7 +162,10 @@ def _read_call(number: int, call: Any) -> ToolCall:
         raise button.TurnParseError("call_shape", "a tool call without a function name")
     arguments = function.get("arguments") or "{}"
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return button.parse_calls(f'{{"name": {json.dumps(function["name"])}, "arguments": {text}}}', start=number)[0]
+    value = button.parse_json(text)  # by itself: `{}, "name": "other"` is no arguments
+    if not isinstance(value, dict) or not function["name"]:
+        raise button.TurnParseError("call_shape", f"arguments must be an object, not {type(value).__name__}")
+    return ToolCall(id=f"call_{number}", name=function["name"], arguments=value)
 
 
 def _to_openai(message: Message) -> dict[str, Any]:
@@ -175,6 +181,14 @@ def _to_openai(message: Message) -> dict[str, Any]:
     if message.role == "tool":
         row["tool_call_id"] = message.tool_call_id
     return row
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _clean(text: str) -> str:

@@ -73,6 +73,10 @@ def two_a_turns(
         if limit is not None and len(kept) >= limit:
             break
         kept.append((index, row, turns))
+    if not kept:
+        raise EvalError(
+            f"{path}: no row holds a dialogue of two A turns and {answers} B turns under {key}; fetch it again"
+        )
     return kept, {"not_two_a_turns": left_out} if left_out else {}
 
 

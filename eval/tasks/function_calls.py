@@ -153,7 +153,7 @@ def _answer_values(read: Message | None, gold: Message) -> dict[str, float]:
 
 TASK = Task(
     name="function_calls",
-    version=1,
+    version=2,
     description="each assistant turn of held-out dialogues, given the gold history",
     metrics=CALL_METRICS | ANSWER_METRICS,
     max_new_tokens=MAX_NEW_TOKENS,

@@ -38,7 +38,7 @@ def feed(item: Item) -> list[Message]:
 
 TASK = Task(
     name="gsm8k",
-    version=1,
+    version=2,
     description="GSM8K test, zero-shot, 1,319 grade-school problems",
     metrics={
         "strict": "stated final answer equals the gold number",

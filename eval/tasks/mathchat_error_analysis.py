@@ -51,7 +51,7 @@ def feed(item: Item) -> list[Message]:
 
 TASK = Task(
     name="mathchat_error_analysis",
-    version=1,
+    version=2,
     description="MathChat error analysis: find and correct the error in a solution, 1,221 dialogues",
     metrics=BY_ATTEMPT,
     max_new_tokens=MAX_NEW_TOKENS,

@@ -44,7 +44,7 @@ def feed(item: Item) -> list[Message]:
 
 TASK = Task(
     name="mathchat_error_correction",
-    version=1,
+    version=2,
     description="MathChat error correction: a wrong attempt and a hint, 1,313 dialogues",
     metrics=BY_ATTEMPT,
     max_new_tokens=MAX_NEW_TOKENS,

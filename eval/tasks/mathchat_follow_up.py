@@ -45,7 +45,10 @@ def next_request(item: Item, steps: Sequence[Step]) -> Request | None:
 
 
 def score(item: Item, steps: Sequence[Step]) -> Score:
-    return number_values(claims(item.gold, spoken(steps)), [step.reply for step in steps])
+    """Three rounds always: those that a rejected prompt kept from being asked stay in their denominators, at 0."""
+    replies = [step.reply for step in steps]
+    rounds = [*spoken(steps), *[""] * (3 - len(steps))]
+    return number_values(claims(item.gold, rounds), replies + replies[-1:] * (3 - len(steps)))
 
 
 def claims(gold: dict[str, Any], texts: Sequence[str]) -> list[Claim]:
@@ -60,7 +63,7 @@ def feed(item: Item) -> list[Message]:
 
 TASK = Task(
     name="mathchat_follow_up",
-    version=1,
+    version=2,
     description="MathChat follow-up QA, three rounds, own answers fed back, 1,319 dialogues",
     metrics={
         f"{scorer}_r{number}": f"round {number}, {text}"

@@ -74,7 +74,7 @@ def feed(item: Item) -> list[Message]:
 
 TASK = Task(
     name="mathchat_problem_generation",
-    version=1,
+    version=2,
     description="MathChat problem generation: a new problem from a seed, with its solution, 1,319 seeds",
     metrics=METRICS,
     max_new_tokens=MAX_NEW_TOKENS,

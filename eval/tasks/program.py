@@ -205,7 +205,7 @@ def _after_error(executed: Sequence[Executed]) -> str:
 
 TASK = Task(
     name="program",
-    version=1,
+    version=2,
     description="requests to live, stateful functions: calls executed, errors injected, the final state checked",
     metrics={
         "success": "needs calls: answered, state as the gold policy leaves it, each value asked for found and stated",

@@ -95,10 +95,17 @@ def _item(folder: str, number: int, line: bytes) -> Item:
         setting = extra.get("init_config") or {}
     except (msgspec.DecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise EvalError(f"{where}: not a row of Tool-Query ({error!r:.200}); unpack {RELEASE} again") from error
-    if domain not in DOMAINS or difficulty not in DIFFICULTIES or not subgoals or not isinstance(goal, str):
+    listed = isinstance(subgoals, list) and isinstance(setting, dict)
+    if (
+        domain not in DOMAINS
+        or difficulty not in DIFFICULTIES
+        or not listed
+        or not subgoals
+        or not isinstance(goal, str)
+    ):
         raise EvalError(
             f"{where}: wanted a goal, subgoals, a tool of {', '.join(DOMAINS)} and a difficulty of "
-            f"{', '.join(DIFFICULTIES)}; got {domain!r:.60}, {difficulty!r:.60}, {len(subgoals)} subgoals"
+            f"{', '.join(DIFFICULTIES)}; got {domain!r:.60}, {difficulty!r:.60}, subgoals {subgoals!r:.60}"
         )
     hints = f"{FINISH} {PLACES}" if domain == "weather" else FINISH
     dialogue = Dialogue(

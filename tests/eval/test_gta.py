@@ -167,6 +167,15 @@ def test_tools_that_the_data_only_name_are_read_from_toolmeta(tmp_path: Path) ->
     assert read_samples([str(tmp_path)]) == read_samples(DATA)
 
 
+def test_a_sample_in_which_nobody_asks_is_left_out_and_counted(tmp_path: Path) -> None:
+    rows = json.loads((Path(DATA[0]) / "dataset.json").read_text())
+    first = next(iter(rows))
+    rows[first]["dialogs"] = [{"role": "assistant", "content": "Hello."}]
+    (tmp_path / "dataset.json").write_text(json.dumps(rows))
+    samples, left_out = read_samples([str(tmp_path)])
+    assert first not in [sample.id for sample in samples] and left_out == {"no_user_turn": 1}
+
+
 # ---- end to end
 
 Policy = Callable[[Item, int], Message]

@@ -81,6 +81,7 @@ FAULTS = {
     "no choices": (200, b'{"choices": []}'),
     "deep": (200, b"[" * 100_000),
     "content is no text": (200, b'{"choices": [{"message": {"content": 5}}]}'),
+    "endless usage": (200, b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}'),
 }
 
 
@@ -104,6 +105,12 @@ def test_a_wrong_address_says_what_to_check(server: Server) -> None:
     server.answers = [(404, b"")]
     with pytest.raises(EvalError, match="--base-url"):
         reply(server, ask("Oslo", 0).before(1))
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000/v1", "http://[", "ftp://host/v1", "http://host:99999/v1"])
+def test_what_is_no_address_is_refused_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(EvalError, match="--base-url"):
+        OpenAIBackend("m", url, 2)
 
 
 def test_native_requests_carry_tools_calls_and_results(server: Server) -> None:
@@ -134,6 +141,9 @@ def test_button_requests_are_text_and_are_read_as_text(server: Server) -> None:
         (said(None, call('{"city": ')), "call_json"),
         (said(None, call('{"city": NaN}')), "call_json"),
         (said(None, call("[1]")), "call_shape"),
+        (said(None, call('{}, "name": "other"')), "call_json"),  # its own JSON, not a piece of ours
+        (said(None, call('{"city": "Oslo"}, "x": 1')), "call_json"),
+        (said(None, [{"function": {"name": "", "arguments": "{}"}}]), "call_shape"),
         (said(None, [{"function": {}}]), "call_shape"),
         (said(None, call("[" * 100_000)), "call_json"),
         (said("so far", finish="length"), "no_stop"),

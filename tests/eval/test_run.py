@@ -93,6 +93,18 @@ def test_a_directory_with_another_run_is_refused_and_left_as_it_is(held_out: Pat
         run(ScriptedBackend(gold(held_out)), held_out, held_out)
 
 
+def test_a_second_process_is_kept_out_of_a_run_and_writes_nothing(held_out: Path, tmp_path: Path) -> None:
+    first = ScriptedBackend(gold(held_out))
+
+    def say(dialogue: Dialogue) -> str:
+        with pytest.raises(EvalError, match="another process"):
+            run(ScriptedBackend(first.say), held_out, tmp_path / "out")
+        return gold(held_out)(dialogue)
+
+    report = run(ScriptedBackend(say), held_out, tmp_path / "out")
+    assert report["tasks"]["function_calls"]["n"] == 10 == len(transcripts.read(tmp_path / "out"))
+
+
 def test_hostile_output_is_counted_and_shown_but_never_obeyed(held_out: Path, tmp_path: Path) -> None:
     replies = {
         "Oslo": EVIL,
@@ -155,6 +167,16 @@ def test_compare_pairs_items_and_tells_what_changed(held_out: Path, tmp_path: Pa
     assert page.count("<tr data-task") == len(pair.rows)
 
 
+def test_compare_pairs_runs_whose_tasks_were_named_in_another_order(held_out: Path, tmp_path: Path) -> None:
+    names, folders = ("function_calls", "calls"), (tmp_path / "a", tmp_path / "b")
+    loaded = load_tasks([TASKS[name] for name in names], [str(held_out)], None)
+    for folder, ordered in zip(folders, (names, names[::-1]), strict=True):
+        backend, tasks = ScriptedBackend(gold(held_out)), [TASKS[name] for name in ordered]
+        evaluate(backend, "model", tasks, loaded, [str(held_out)], folder, console=Console(quiet=True))
+    assert {row.task for row in compare_runs(*folders).rows} == set(names)
+    html_compare.write(tmp_path / "compare.html", *folders)
+
+
 def test_compare_refuses_runs_that_did_not_ask_the_same_and_says_which(held_out: Path, tmp_path: Path) -> None:
     run(ScriptedBackend(gold(held_out)), held_out, tmp_path / "a")
     native = {"tool_format": "native", "template_sha256": "1" * 64}
@@ -203,6 +225,27 @@ def test_bad_input_ends_with_a_message_and_status_2(
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_files_and_folders_that_are_not_what_they_should_be_end_with_a_message(
+    held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(ScriptedBackend(gold(held_out)), held_out, tmp_path / "good")
+    for name in ("cut", "list"):
+        (tmp_path / name).mkdir()
+    for file in ("report.json", "run.json"):
+        (tmp_path / "cut" / file).write_text("{")
+        (tmp_path / "list" / file).write_text("[]")
+    (tmp_path / "file").write_text("")
+    good, local = str(tmp_path / "good"), ["--backend", "openai", "--tasks", "program", "--limit", "1"]
+    cases = [["compare", str(tmp_path / name), good] for name in ("cut", "list")]
+    cases += [["run", "m", *local, "--out", str(tmp_path / name)] for name in ("cut", "list", "file/inside")]
+    cases += [["join", str(tmp_path / name), "--out", str(tmp_path / "joined")] for name in ("cut", "list")]
+    cases += [["judge", str(tmp_path / "cut"), "--model", "m"]]
+    cases += [["compare", good, good, "--out", str(tmp_path / "missing" / name)] for name in ("a.html", "a.md")]
+    for arguments in cases:
+        assert main(arguments) == 2, arguments
+        assert str(tmp_path) in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_list_names_every_task_and_metric(capsys: pytest.CaptureFixture[str]) -> None:

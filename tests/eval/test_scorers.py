@@ -117,6 +117,65 @@ def test_every_odd_form_of_the_published_gold_is_read(text: str, wanted: str) ->
     assert {number.value for number in gold_numbers(text)} == {Fraction(wanted)}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "1 200", "1\u202f200", "1\u00a0200", "1\u2009200", "1'200", "1_200", r"1\;200", "1~200", r"$1,\!200$", "1.2e3",
+        r"1.2 \times 10^3", "1.2 \u00d7 10^{3}", "1.2 thousand", "12 hundred", "1.2k", r"\frac{2,400}{2}", "2400 / 2",
+        "1200 m^2", r"1200\text{ cm}^{2}", "1200 cm3", "3 * 400 = 1200 eggs", r"3 \times 400 = \$1,200", "\u00a51200",
+    ],
+)  # fmt: skip
+def test_an_answer_written_another_way_stays_right_and_its_neighbour_and_negative_wrong(said: str) -> None:
+    for text in (f"The answer is {said}.", f"#### {said}", rf"So \boxed{{{said}}}"):
+        assert strict(text, Number(Fraction(1200), 0)).correct, text
+        assert paper_like(text, Number(Fraction(1200), 0)).correct or "boxed" in text or "####" in text, text
+        for other in (1201, -1200, 12, 120):
+            assert not strict(text, Number(Fraction(other), 0)).correct, text
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("- 5", -5), ("minus 5", -5), ("negative 5", -5), ("-\u00a55", -5), ("-US$5", -5), ("\u20115", -5), ("$- 5$", -5),
+     (r"\frac12", "1/2"), (r"-\frac12", "-1/2"), (r"\cfrac{1}{2}", "1/2"), ("\u00bd", "1/2"), ("2\u00bd", "5/2"),
+     ("1\u20442", "1/2"), ("1 / 2", "1/2")],
+)  # fmt: skip
+def test_signs_and_fractions_are_read_in_every_dress(said: str, value: str | int) -> None:
+    gold = Number(Fraction(value), 0 if isinstance(value, int) else None)
+    assert strict(f"The answer is {said}.", gold).correct
+    assert not strict(f"The answer is {said}.", gold._replace(value=-gold.value)).correct
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is 18 million.", "The answer is 18k", r"The answer is \sqrt{18}", "The answer is \u221a18",
+        "The answer is not 18.", "#### Step 18: add\nSo it is 19.", "#### 18. Add\nso there are 19",
+        "#### Step 18: add\nSo it is \\boxed{19}", "The answer is 18 x 10^2", "The answer is 18\u00bd",
+    ],
+)  # fmt: skip
+def test_a_number_that_is_not_the_answer_is_not_taken_for_it(text: str) -> None:
+    assert not strict(text, Number(Fraction(18), 0)).correct
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#### Step 3: Sum\n10 + 8 = \\boxed{18}", "The answer is 18. I hope that this answer is helpful.",
+        "### Final Answer\n\n18 eggs", "So the answer must be 18.", "The answer to the problem is 18.", "####\n18",
+        r"\boxed {18}", r"\fbox{18}", "#### **18**", "#### Total: 18",
+    ],
+)  # fmt: skip
+def test_an_answer_is_found_where_models_state_it(text: str) -> None:
+    assert strict(text, Number(Fraction(18), 0)) == (True, None)
+
+
+def test_a_decimal_near_the_gold_is_another_number() -> None:
+    gold = Number(Fraction(15, 2), 1)
+    assert strict("The answer is 7.50.", gold).correct
+    for other in ("7.51", "7.54", "7.45", "7.4"):
+        assert strict(f"The answer is {other}.", gold) == (False, None)
+
+
 def test_unclosed_braces_state_nothing() -> None:
     assert stated_answer(r"so \boxed{12") is None
 
@@ -135,6 +194,13 @@ HOSTILE = {
     "nan": "The answer is NaN, Infinity, 1e999999999, \ud800",
     "arabic digits": "The answer is \u0661\u0662\u00b2",
     "hashes": "#" * 500_000,
+    "hashes and spaces": "####        " * 50_000,
+    "headings": "\n# answer     " * 50_000,
+    "working": "The answer is " + "1+" * 300_000,
+    "equals": "The answer is " + "1=" * 300_000,
+    "groups": "The answer is " + "1 " + "000 " * 200_000,
+    "powers": "The answer is " + "1 x 10^99 " * 50_000,
+    "roots": "The answer is " + "\\sqrt{" * 100_000,
 }
 
 

@@ -67,6 +67,18 @@ def test_follow_up_references_as_output_score_as_their_parse_counts_predict(real
     assert [totals(scores, f"paper_like_r{k}") for k in (1, 2, 3)] == [(1000, 1000), (970, 972), (971, 973)]
 
 
+def test_a_round_that_could_not_be_asked_stays_in_its_denominator(real_data_dir: Path) -> None:
+    item = mathchat_follow_up.load([str(real_data_dir)], 1).items[0]
+    request = mathchat_follow_up.next_request(item, [])
+    assert request is not None
+    answered = Step(request.dialogue, reply_of(item.gold["answers"][0]))
+    too_long = reply_of("")._replace(message=None, error="prompt_too_long", finish_reason="rejected")
+    score = mathchat_follow_up.score(item, [answered, Step(request.dialogue, too_long)])
+    for scorer in ("strict", "paper_like"):
+        assert [score.values[f"{scorer}_r{number}"] for number in (1, 2, 3)] == [1, 0, 0]
+        assert [score.unparsed.get(f"{scorer}_r{number}") for number in (2, 3)] == ["prompt_too_long"] * 2
+
+
 def test_error_correction_keeps_the_rows_the_published_script_keeps(real_data_dir: Path) -> None:
     loaded = mathchat_error_correction.load([str(real_data_dir)], None)
     assert len(loaded.items) == 994 and loaded.left_out == {"not_two_a_turns": 6}
@@ -173,6 +185,15 @@ def test_untrained_turns_and_greetings_are_not_asked_for(tmp_path: Path) -> None
 def test_missing_data_names_the_command_that_fetches_it(tmp_path: Path, task: str, command: str) -> None:
     with pytest.raises(EvalError, match=command):
         TASKS[task].load([str(tmp_path)], None)
+
+
+def test_a_file_without_a_row_of_the_protocol_is_an_error_and_no_empty_report(tmp_path: Path) -> None:
+    (tmp_path / "mathchat").mkdir()
+    (tmp_path / "mathchat" / "follow_up.jsonl").write_text(
+        '{"question": "q", "answer": "#### 1", "followup": "A: x"}\n'
+    )
+    with pytest.raises(EvalError, match="no row holds a dialogue of two A turns"):
+        mathchat_follow_up.load([str(tmp_path)], None)
 
 
 def test_a_broken_benchmark_file_names_file_and_row(tmp_path: Path) -> None:

@@ -389,8 +389,11 @@ def test_missing_or_broken_data_are_named_with_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(EvalError, match=r"tool-query/test.jsonl.*agentboard.*--data DIR"):
         tool_query.load([str(tmp_path)], None)
     (tmp_path / "test.jsonl").write_text('{"goal": "x"}\n')
-    with pytest.raises(EvalError, match=r"test.jsonl:1"):
-        tool_query.load([str(tmp_path)], None)
+    no_list = {"goal": "x", "subgoals": 5, "difficulty": "easy", "additional_info": {"tool": "weather"}}
+    for row in ('{"goal": "x"}', json.dumps(no_list)):
+        (tmp_path / "test.jsonl").write_text(row + "\n")
+        with pytest.raises(EvalError, match=r"test.jsonl:1"):
+            tool_query.load([str(tmp_path)], None)
     (tmp_path / "weather.json").write_text("[]")
     with pytest.raises(EvalError, match="request to response"):
         load_cassette(tmp_path / "weather.json")
