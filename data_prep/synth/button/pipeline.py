@@ -96,13 +96,11 @@ class Unique:
         return [self._look(trajectory) for trajectory in trajectories]
 
     def _look(self, trajectory: Trajectory) -> Sequence[Trajectory] | Rejected:
-        said = [
-            message.content if message.role == "user" else [call_key(call) for call in message.tool_calls]
-            for message in trajectory.messages
-        ]
-        digest = hashlib.sha256(dump_json([part for part in said if part]).encode()).digest()
+        said = [message.content for message in trajectory.messages if message.role == "user"]
+        called = [[call_key(call) for call in message.tool_calls] for message in trajectory.messages]
+        digest = hashlib.sha256(dump_json([said, [calls for calls in called if calls]]).encode()).digest()
         if digest in self._seen:
-            return Rejected("duplicate_row", f"an earlier dialogue has the same requests and calls: {said[0]!r:.200}")
+            return Rejected("duplicate_row", f"an earlier dialogue has the same requests and calls: {said[0][:200]!r}")
         self._seen.add(digest)
         return [trajectory]
 

@@ -138,9 +138,9 @@ class ListTools:
         lacking = twist == "no_suitable_tool" and len(others) >= DISTRACTORS[1]
         if lacking:
             listed, tags = ask.rng.sample(others, DISTRACTORS[1]), (*tags, "no_suitable_tool")
-        elif others and ask.rng.random() < self._switches.distractors:
-            count = min(len(others), ask.rng.randint(*DISTRACTORS))
-            listed, tags = own + ask.rng.sample(others, count), (*tags, "distractors")
+        elif ask.rng.random() < self._switches.distractors:
+            count = min(len(others), ask.rng.randint(*DISTRACTORS))  # none at a run's beginning: shuffled all the same
+            listed, tags = own + ask.rng.sample(others, count), (*tags, *(["distractors"] if count else []))
             ask.rng.shuffle(listed)
         else:
             listed = own

@@ -39,7 +39,8 @@ async def verify(switches: Switches, trajectory: Trajectory, ask: Ask) -> list[T
 
 def check_hidden(trajectory: Trajectory) -> None:
     """Raises Rejected `plan_leaked` where the assistant quotes the plan, names it or knows what only the plan says; or
-    where the user says what stands in the plan and not in the composed task."""
+    where the user says what stands in the plan and not in the composed task; `tool_named` where the
+    user names a function."""
     composed = trajectory.toolbox.composed
     plan = " ".join(composed.sub_tasks)
     details = set(_details(plan))
@@ -47,6 +48,11 @@ def check_hidden(trajectory: Trajectory) -> None:
     seen = _visible_before_all(trajectory.toolbox)
     for message in trajectory.messages:
         if message.role == "user":
+            tool = next(
+                (f.name for f in trajectory.toolbox.listed if "_" in f.name and f.name in message.content), None
+            )
+            if tool:
+                raise Rejected("tool_named", f"the user names {tool}: {message.content[:200]!r}")
             told = f"{composed.task} {seen}"
             secret = (details - set(_details(told))) & set(_details(message.content))
             secret |= (names - set(WORD.findall(told))) & set(WORD.findall(message.content))

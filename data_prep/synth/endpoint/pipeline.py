@@ -152,7 +152,7 @@ class Runner:
     def _children(self, stage: str, row: Row, made: Sequence[Any] | Rejected, asked: tuple[Asked, ...]) -> list[Row]:
         self.funnel.asked(stage, asked)
         if isinstance(made, Rejected):
-            self.funnel.rejected(stage, row.path, made.code, made.message)
+            self.funnel.rejected(stage, row.path, row.seed, made.code, made.message)
             return []
         self.funnel.accepted(stage, len(made))
         steps = (*row.steps, Step(stage, row.id, asked))

@@ -218,6 +218,7 @@ def test_the_same_requests_and_calls_are_exported_once_whatever_the_clock() -> N
     other = trajectory(name="Bo")
     made = asyncio.run(Unique()([first, later, other], ask_of()))
     assert [code.code if isinstance(code, Rejected) else "kept" for code in made] == ["kept", "duplicate_row", "kept"]
+    assert "A seat to Lyon for Ana" in str(made[1])
 
 
 @pytest.mark.parametrize(
@@ -247,3 +248,18 @@ def test_schemas_hold_to_the_letter_and_none_refers_elsewhere() -> None:
     elsewhere = {"type": "array", "items": {"$ref": "#/definitions/day"}}
     with pytest.raises(ValueError, match="'days' refers to another schema"):
         check_schemas(Function("plan", "Plan.", {"days": elsewhere}, [], {"ok": STRING}))
+
+
+def test_a_list_without_distractors_at_hand_does_not_stand_in_the_order_of_the_plan() -> None:
+    functions = tuple((Function(f"step_{n}", "One step.", {}, [], {f"part_{n}": STRING}),) for n in range(8))
+    box = Toolbox(COMPOSED, functions, tuple(f for (f,) in functions))
+    ((listed,),) = asyncio.run(ListTools(Switches())([box], ask_of()))
+    names = [function.name for function in listed.listed]
+    assert sorted(names) == [function.name for function in box.listed] != names
+
+
+def test_a_user_who_names_a_function_is_rejected() -> None:
+    whole = trajectory()
+    messages = (Message(role="user", content="Call find_train for Lyon and seat Ana."), *whole.messages[1:])
+    with pytest.raises(Rejected, match="tool_named: the user names find_train"):
+        check_hidden(msgspec.structs.replace(whole, messages=messages))

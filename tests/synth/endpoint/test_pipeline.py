@@ -161,6 +161,8 @@ def test_a_reply_that_was_cut_off_rejects_the_row_at_once(tmp_path: Path, prompt
         assert len(server.bodies) == 3
     report = report_of(out)
     assert stage(report, "two")["rejected"] == {"length": 3}
+    assert [example["seed"] for example in stage(report, "two")["examples"]["length"]] == ["seed-0", "seed-1", "seed-2"]
+    assert "row 1 from seed-1: word: cut off" in Path(f"{out}.report.txt").read_text()
     assert (report["rows"], report["stopped"]) == (0, "there are no more seeds")
 
 
