@@ -19,6 +19,8 @@ import httpx
 
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
+# Key, balance, address or method: another request would fare no better, and this one may once that is mended.
+NOT_THE_REQUEST = (401, 402, 403, 404, 405, 407, 410)
 
 
 class Answer(NamedTuple):
@@ -68,14 +70,31 @@ def public_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def is_http(url: str) -> bool:
+    """Whether requests can be sent to this address: it names http or https and a host."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.host)
+
+
 def read_response(response: httpx.Response) -> Answer:
     """The answer in a response. Raises Unusable, Refused, or EndpointError for a wrong address, model or key."""
     status = response.status_code
-    if status in (408, 409, 429) or status >= 500:
+    if status in (408, 409, 425, 429) or status >= 500:
         raise Unusable(f"status {status}", _retry_after_s(response.headers.get("Retry-After")))
-    if status in (401, 403, 404):
+    if status in NOT_THE_REQUEST or 300 <= status < 400:
+        place = response.headers.get("Location")
         raise EndpointError(
             f"{public_url(str(response.url))} answers {status}: check --base-url, the model's name and OPENAI_API_KEY"
+            + (
+                f"; it points to {public_url(place)}"
+                if place
+                else "; the account's balance too"
+                if status == 402
+                else ""
+            )
         )
     if status >= 400:
         raise Refused(f"status {status}: {response.text[:300]}")

@@ -15,7 +15,7 @@ from data_prep.checks import check_dialogue
 from data_prep.dialogue import Dialogue, Message, ToolCall
 from data_prep.synth.button.switches import Switches
 from data_prep.synth.button.tasks import clock_sentence
-from data_prep.synth.button.toolbox import result_problem
+from data_prep.synth.button.toolbox import arguments_problem, result_problem
 from data_prep.synth.button.values import (
     Function,
     MessageReply,
@@ -159,6 +159,10 @@ class Simulation:
         if len({call_key(call) for call in message.tool_calls}) < len(message.tool_calls):
             raise ValueError("the same call stands in the list twice")
         check_dialogue(Dialogue(id="-", source="button", messages=(*self.messages, message), tools=self.tools))
+        for call in message.tool_calls:
+            problem = arguments_problem(self.functions[call.name], call.arguments)
+            if problem:
+                raise ValueError(f"{call.name}: {problem}")
 
     async def _result(self, call: ToolCall) -> str:
         """What the function returns, as JSON text."""

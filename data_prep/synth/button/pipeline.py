@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import msgspec
 
+from data_prep.button import dump_json
 from data_prep.checks import check_dialogue
 from data_prep.dialogue import Dialogue, DialogueError
 from data_prep.quarantine import Quarantine, iter_dialogues
 from data_prep.sources import button as rows
-from data_prep.synth.button.agents import simulate, to_tool
+from data_prep.synth.button.agents import call_key, simulate, to_tool
 from data_prep.synth.button.scenarios import Deduplicate, expand, extract
 from data_prep.synth.button.switches import FAITHFUL, Switches
 from data_prep.synth.button.tasks import atomic_task, compose, filter_consistent, filter_realistic
@@ -48,6 +50,7 @@ def button_pipeline(switches: Switches, seed_source: str = "sharegpt", seed_file
         *([Together("list_tools", ListTools(switches))] if switches != FAITHFUL else []),
         Stage("agents", partial(simulate, prompts, switches)),
         Stage("verify", partial(verify, switches)),
+        Together("unique", Unique()),
         Stage("export", export),
     ]
     with Quarantine(None) as quarantine:
@@ -81,6 +84,25 @@ def as_text(dialogue: Dialogue) -> str:
             lines.pop()
             break
     return "\n".join(lines)
+
+
+class Unique:
+    """Rejects a dialogue whose user says and whose assistant calls what an earlier one's did, whatever the clock."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    async def __call__(self, trajectories: list[Trajectory], ask: Ask) -> Sequence[Sequence[Trajectory] | Rejected]:
+        return [self._look(trajectory) for trajectory in trajectories]
+
+    def _look(self, trajectory: Trajectory) -> Sequence[Trajectory] | Rejected:
+        said = [message.content for message in trajectory.messages if message.role == "user"]
+        called = [[call_key(call) for call in message.tool_calls] for message in trajectory.messages]
+        digest = hashlib.sha256(dump_json([said, [calls for calls in called if calls]]).encode()).digest()
+        if digest in self._seen:
+            return Rejected("duplicate_row", f"an earlier dialogue has the same requests and calls: {said[0][:200]!r}")
+        self._seen.add(digest)
+        return [trajectory]
 
 
 async def export(trajectory: Trajectory, ask: Ask) -> list[tuple[dict[str, Any], Trajectory]]:

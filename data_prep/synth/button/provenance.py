@@ -10,6 +10,7 @@ abbreviations, dates and times of day. Anything else has no origin: somebody mad
 from __future__ import annotations
 
 import calendar
+import math
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -124,7 +125,9 @@ def leaves(value: Any) -> Iterator[Any]:
 def numbers(text: str) -> Iterator[tuple[float, str]]:
     """Every number in a text with the word behind it, in the singular: `2 hours` is (2, "hour")."""
     for match in NUMBER.finditer(text):
-        yield float(match[0].replace(",", "")), _unit_behind(text, match.end())
+        number = float(match[0].replace(",", ""))
+        if math.isfinite(number):
+            yield number, _unit_behind(text, match.end())
     for match in re.finditer(r"[a-z]+", text.lower()):
         if match[0] in NUMBER_WORDS:
             yield NUMBER_WORDS[match[0]], _unit_behind(text, match.end())

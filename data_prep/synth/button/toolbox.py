@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import jsonschema
 import msgspec
 
-from data_prep.checks import loosened
 from data_prep.duplicates import NearIndex
 from data_prep.synth.button.switches import EXCLUSIVE, Switches
 from data_prep.synth.button.tasks import numbered
@@ -49,6 +50,8 @@ def check_schemas(function: Function) -> None:
         for name, schema in schemas.items():
             if schema.get("type") not in JSON_TYPES and "enum" not in schema and "anyOf" not in schema:
                 raise ValueError(f"{function.name}: {part} {name!r} has the type {schema.get('type')!r}")
+            if re.search(r'"\$(?:ref|dynamicRef)"', json.dumps(schema)):
+                raise ValueError(f"{function.name}: {part} {name!r} refers to another schema; write it out")
             try:
                 jsonschema.Draft202012Validator.check_schema(schema)
             except jsonschema.SchemaError as error:
@@ -59,12 +62,22 @@ def check_schemas(function: Function) -> None:
 
 def result_problem(function: Function, result: object) -> str | None:
     """What is wrong with a result by the function's `responses`, all of which it must have; None where nothing is."""
-    schema = loosened({"type": "object", "properties": function.responses, "required": list(function.responses)})
-    error = next(jsonschema.Draft202012Validator(schema).iter_errors(result), None)
-    if error is not None:
-        return f"{error.json_path}: {error.message[:150]}"
+    problem = _misfit(function.responses, list(function.responses), result)
+    if problem is not None:
+        return problem
     extra = [name for name in result if name not in function.responses] if isinstance(result, dict) else []
     return f"$.{extra[0]}: {function.name} returns no such key" if extra else None
+
+
+def arguments_problem(function: Function, arguments: object) -> str | None:
+    """What is wrong with a call's arguments by the schemas to the letter; `check_dialogue` reads them loosely."""
+    return _misfit(function.parameters, function.required, arguments)
+
+
+def _misfit(properties: dict[str, dict[str, Any]], required: list[str], value: object) -> str | None:
+    schema = {"type": "object", "properties": properties, "required": required}
+    error = next(jsonschema.Draft202012Validator(schema).iter_errors(value), None)
+    return f"{error.json_path}: {error.message[:150]}" if error is not None else None
 
 
 class ReuseFunctions:
@@ -125,9 +138,9 @@ class ListTools:
         lacking = twist == "no_suitable_tool" and len(others) >= DISTRACTORS[1]
         if lacking:
             listed, tags = ask.rng.sample(others, DISTRACTORS[1]), (*tags, "no_suitable_tool")
-        elif others and ask.rng.random() < self._switches.distractors:
-            count = min(len(others), ask.rng.randint(*DISTRACTORS))
-            listed, tags = own + ask.rng.sample(others, count), (*tags, "distractors")
+        elif ask.rng.random() < self._switches.distractors:
+            count = min(len(others), ask.rng.randint(*DISTRACTORS))  # none at a run's beginning: shuffled all the same
+            listed, tags = own + ask.rng.sample(others, count), (*tags, *(["distractors"] if count else []))
             ask.rng.shuffle(listed)
         else:
             listed = own

@@ -13,7 +13,7 @@ from typing import Any
 from data_prep.button import dump_json
 from data_prep.dialogue import Message
 from data_prep.synth.button.agents import call_key
-from data_prep.synth.button.provenance import Known, origin_of
+from data_prep.synth.button.provenance import MONTHS, WEEKDAYS, Known, origin_of
 from data_prep.synth.button.switches import Switches
 from data_prep.synth.button.tasks import clock_sentence
 from data_prep.synth.button.values import Toolbox, Trajectory
@@ -22,6 +22,7 @@ from data_prep.synth.endpoint.ask import Ask, Rejected
 QUOTED_WORDS = 7
 NAMES_OF_THE_PLAN = re.compile(r"\bsub[-_ ]?tasks?\b|\bnotes for you\b|\bthe notes\b", re.IGNORECASE)
 WORD = re.compile(r"\w+")
+NAME = re.compile(r"(?<=[a-z,;] )[A-Z]\w+")  # not at the beginning of a sentence, where any word has a capital
 DETAIL = re.compile(r"[^\s,;:!?\"'()\[\]{}]+")
 
 
@@ -38,14 +39,23 @@ async def verify(switches: Switches, trajectory: Trajectory, ask: Ask) -> list[T
 
 def check_hidden(trajectory: Trajectory) -> None:
     """Raises Rejected `plan_leaked` where the assistant quotes the plan, names it or knows what only the plan says; or
-    where the user says what stands in the plan and not in the composed task."""
+    where the user says what stands in the plan and not in the composed task; `tool_named` where the
+    user names a function."""
     composed = trajectory.toolbox.composed
     plan = " ".join(composed.sub_tasks)
     details = set(_details(plan))
+    names = {name for name in NAME.findall(plan) if name.lower() not in (*MONTHS, *WEEKDAYS)}
     seen = _visible_before_all(trajectory.toolbox)
     for message in trajectory.messages:
         if message.role == "user":
-            secret = (details - set(_details(f"{composed.task} {seen}"))) & set(_details(message.content))
+            tool = next(
+                (f.name for f in trajectory.toolbox.listed if "_" in f.name and f.name in message.content), None
+            )
+            if tool:
+                raise Rejected("tool_named", f"the user names {tool}: {message.content[:200]!r}")
+            told = f"{composed.task} {seen}"
+            secret = (details - set(_details(told))) & set(_details(message.content))
+            secret |= (names - set(WORD.findall(told))) & set(WORD.findall(message.content))
             if secret:
                 raise Rejected("plan_leaked", f"the user says {sorted(secret)[0]!r}: {message.content[:200]!r}")
         if message.role == "assistant":
@@ -57,6 +67,7 @@ def check_hidden(trajectory: Trajectory) -> None:
             if quoted:
                 raise Rejected("plan_leaked", f"the plan is quoted: {sorted(quoted)[0]!r}")
             secret = (details - set(_details(seen))) & set(_details(f"{said} {calls}"))
+            secret |= (names - set(WORD.findall(seen))) & set(WORD.findall(f"{said} {calls}"))
             if secret:
                 raise Rejected("plan_leaked", f"only the plan says {sorted(secret)[0]!r}: {said[:200]!r}")
         seen = f"{seen}\n{message.content}"
@@ -95,6 +106,11 @@ def check_outcome(trajectory: Trajectory) -> None:
             raise Rejected("no_recovery", f"{call.name} failed and was not called again with the same arguments")
     if "tool_errors" in trajectory.tags and not failed:
         raise Rejected("no_error", "the dialogue ended before the call that was to fail")
+    done = {message.name for message in trajectory.messages if message.role == "tool" and not _is_error(message)}
+    for number, functions in enumerate(trajectory.toolbox.functions, 1):
+        if functions and not any(function.name in done for function in functions):
+            wanted = ", ".join(function.name for function in functions)
+            raise Rejected("sub_task_left_out", f"nothing was called for sub-task {number}, which takes {wanted}")
 
 
 def _is_error(message: Message) -> bool:

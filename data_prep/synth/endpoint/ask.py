@@ -1,7 +1,7 @@
 """`await ask.json(prompt, Scenario)`: a stage's questions to the model, each answered usably, or the row is rejected.
 
 A reply that can't be read is sent back once with what is wrong with it. One that is cut off (`length`), refused, or
-unusable a second time raises Rejected with the reason and the reply.
+unusable a second time, or that never comes although others do, raises Rejected with the reason and the reply.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ class Ask:
             )
             if reply.finish_reason == "refused":
                 raise Rejected("refused_by_server", f"{prompt.name}: {reply.content[:SHOWN_CHARS]}")
+            if reply.finish_reason == "failed":
+                raise Rejected("no_reply", f"{prompt.name}: {reply.content[:SHOWN_CHARS]}")
             if reply.finish_reason == "length":
                 raise Rejected("length", f"{prompt.name}: cut off after {prompt.max_tokens} tokens")
             try:

@@ -26,7 +26,8 @@ from data_prep.chat_completions import (
 )
 from data_prep.synth.endpoint.store import Reply, Store, request_key
 
-ATTEMPTS = 8
+ATTEMPTS = 8  # of a request while the server answers no other either: then it is down
+MOST_ATTEMPTS = 12  # while it answers others: then it can't answer this one
 CHARS_PER_TOKEN = 4  # to reserve budget and pace by; the server's own count replaces the estimate
 
 
@@ -91,7 +92,7 @@ class Client:
         self.store = store
         self.limits = limits
         self.budget = budget
-        self.asked = self.at_hand = 0
+        self.asked = self.at_hand = self._answered = 0
         self._url = completions_url(base_url)
         self._places = asyncio.Semaphore(limits.concurrency)
         self._requests, self._tokens = Pace(limits.requests_per_minute), Pace(limits.tokens_per_minute)
@@ -113,7 +114,8 @@ class Client:
     async def reply(self, body: dict[str, Any], sample: int = 0) -> Reply:
         """The reply to this request. Raises BudgetSpent, or EndpointError when the server stays down.
 
-        A request that the server refuses for good (4xx) has a reply of finish_reason `refused`.
+        A request that the server refuses for good (4xx) has a reply of finish_reason `refused`; one that it fails to
+        answer again and again while it answers others, `failed`.
         """
         key = request_key(body, sample)
         self.asked += 1
@@ -159,8 +161,10 @@ class Client:
 
     async def _send(self, key: str, body: dict[str, Any], need: tuple[int, int]) -> Reply:
         failure: Exception | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
+        answered, attempts, sending = self._answered, 0, 0
+        while attempts < (ATTEMPTS if self._answered == answered else MOST_ATTEMPTS):
+            attempts += 1
+            if attempt := attempts - 1:
                 await asyncio.sleep(pause_s(attempt, self.limits.first_pause_s, failure))
             await self._tokens.take(sum(need))
             await self._requests.take(1)
@@ -179,11 +183,16 @@ class Client:
                 self.store.failed(sending, f"refused: {error}"[:200])
                 raise
             self.store.put(sending, body, reply)
+            self._answered += 1
             self._tokens.correct(reply.prompt_tokens + reply.new_tokens - sum(need))
             return reply
         last = f"{type(failure).__name__}: {str(failure)[:300]}"
+        if self._answered > answered:
+            reply = Reply(key, f"failed {attempts} times, last with {last}", "failed", 0, 0)
+            self.store.put(sending, body, reply, "failed")  # so that the run, if it is killed, goes on to the same rows
+            return reply
         raise EndpointError(
-            f"{public_url(self._url)} failed {ATTEMPTS} times, last with {last}; "
+            f"{public_url(self._url)} failed {attempts} times, last with {last}; "
             "see that the server runs and give the same command again: no reply is asked for twice"
         )
 
@@ -194,7 +203,10 @@ class Client:
         except Refused as refusal:
             return Reply(key, str(refusal), "refused", 0, 0)
         content = answer.content.encode("utf-8", "replace").decode("utf-8")  # half surrogate pairs can't be stored
-        return Reply(key, content, answer.finish_reason, answer.prompt_tokens, answer.new_tokens)
+        tokens = answer.prompt_tokens, answer.new_tokens
+        if not any(tokens):  # a server that does not count: the budget and the pace must hold all the same
+            tokens = len(json.dumps(body["messages"])) // CHARS_PER_TOKEN, max(1, len(content) // CHARS_PER_TOKEN)
+        return Reply(key, content, answer.finish_reason, *tokens)
 
 
 def _outcome(error: Exception) -> str:

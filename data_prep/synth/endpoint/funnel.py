@@ -19,7 +19,7 @@ class StageCounts:
         self.accepted = self.made = self.unfinished = 0
         self.rejected: Counter[str] = Counter()
         self.discarded: Counter[str] = Counter()
-        self.examples: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+        self.examples: dict[str, list[tuple[tuple[int, ...], str, str]]] = {}
         self.requests = self.prompt_tokens = self.new_tokens = 0
 
 
@@ -44,12 +44,12 @@ class Funnel:
         self.stages[stage].made += made
         self._changed(stage)
 
-    def rejected(self, stage: str, path: tuple[int, ...], code: str, message: str) -> None:
+    def rejected(self, stage: str, path: tuple[int, ...], seed: str, code: str, message: str) -> None:
         """A row that goes no further; the first rows of each reason are kept as examples, whenever they came."""
         counts = self.stages[stage]
         counts.rejected[code] += 1
         examples = counts.examples.setdefault(code, [])
-        examples.append((path, message))
+        examples.append((path, seed, message))
         examples.sort()
         del examples[EXAMPLES:]
         self._changed(stage)
@@ -83,7 +83,10 @@ class Funnel:
                 "discarded": dict(sorted(counts.discarded.items())),
                 "unfinished": counts.unfinished,
                 "examples": {
-                    code: [{"row": ".".join(map(str, path)), "message": message} for path, message in examples]
+                    code: [
+                        {"row": ".".join(map(str, path)), "seed": seed, "message": message}
+                        for path, seed, message in examples
+                    ]
                     for code, examples in sorted(counts.examples.items())
                 },
                 "requests": counts.requests,
@@ -109,7 +112,7 @@ def to_text(report: dict[str, Any]) -> str:
     for entry in report["funnel"]:
         for code, count in entry["rejected"].items():
             lines.append(f"{entry['stage']}: {code} {count:,}")
-            lines += [f"    row {one['row']}: {one['message']}" for one in entry["examples"][code]]
+            lines += [f"    row {one['row']} from {one['seed']}: {one['message']}" for one in entry["examples"][code]]
         lines += [f"{entry['stage']}: sample discarded, {code} {n:,}" for code, n in entry["discarded"].items()]
     sent = report["sent"]
     lines += [

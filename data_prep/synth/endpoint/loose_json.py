@@ -2,20 +2,22 @@
 
     loads("Sure! Here it is:\\n```json\\n{'task': 'Book a table',}\\n```")  ->  {"task": "Book a table"}
 
-Nothing is guessed: text that is cut off, or that holds several values, is an error.
+Nothing is guessed: text that is cut off, or that holds several values, is an error. A value that is read can be written
+again: its texts are Unicode, its numbers fit a float.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 MAX_CHARS = 100_000
+MAX_STEPS = 1_000_000  # of the search for closing brackets: a model that loops may write "[a[a[a..." to its limit
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)
 _WORDS = {"true": "True", "false": "False", "null": "None"}
 _PART = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b""", re.DOTALL)
@@ -25,24 +27,36 @@ def loads(text: str) -> Any:
     """The one JSON object or list in the text. Raises ValueError, worded for the model that wrote it."""
     if len(text) > MAX_CHARS:
         raise ValueError(f"it is longer than {MAX_CHARS:,} characters")
-    for candidate in (text, *_FENCE.findall(text)):
+    found = _strict([text]) or _strict(_FENCE.findall(text)) or list(_values(text))
+    if len(found) > 1:
+        raise ValueError("it holds several JSON values; write one")
+    if not found:
+        raise ValueError("it holds no complete JSON value")
+    _check_writable(found[0])
+    return found[0]
+
+
+def _strict(texts: list[str]) -> list[Any]:
+    """The objects and lists among texts that are JSON and nothing else; equal ones once."""
+    found: list[Any] = []
+    for text in texts:
         try:
-            value = json.loads(candidate, parse_constant=_no_constant)
+            value = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, (dict, list)) and _is_finite(value):
-            return value
-    found = list(_values(text))
-    if len(found) == 1 and _is_finite(found[0]):
-        return found[0]
-    raise ValueError("it holds several JSON values; write one" if found else "it holds no complete JSON value")
+        if isinstance(value, (dict, list)) and value not in found:
+            found.append(value)
+    return found
 
 
 def _values(text: str) -> Iterator[Any]:
     """Every outermost bracketed value that can be read."""
-    at = 0
+    at = steps = 0
     while (start := _next_bracket(text, at)) >= 0:
         end = _closing(text, start)
+        steps += (end or len(text)) - start
+        if steps > MAX_STEPS:
+            raise ValueError("it holds too many brackets that are no JSON")
         value = _read(text[start:end]) if end else None
         if value is None:
             if end is None and _looks_like_json(text[start:]):
@@ -105,12 +119,17 @@ def _read(text: str) -> Any:
     return json.loads(json.dumps(value)) if isinstance(value, (dict, list)) else None
 
 
-def _is_finite(value: Any) -> bool:
+def _check_writable(value: Any) -> None:
+    """Raises ValueError for a number that is no finite float and for half a surrogate pair."""
     if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+        _check_writable(list(value))
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_writable(item)
+    elif isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError(f"{value[:60]!r} holds half a surrogate pair")
+    elif isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max:
+        raise ValueError("it holds a number that is too large")
 
 
 def _no_constant(name: str) -> Any:

@@ -22,7 +22,6 @@ from data_prep.synth.endpoint.ask import Ask, Asked, Rejected, Replier
 from data_prep.synth.endpoint.client import BudgetSpent
 from data_prep.synth.endpoint.funnel import Funnel
 
-FIRST_YIELD = 0.5
 LEAST_YIELD = 0.02  # a run that keeps less than this of its seeds stops: the model can't do the task
 TRIED_BEFORE_STOPPING = 100
 MAX_BATCH = 250  # seeds; a run that its budget stops has finished the batches before
@@ -134,7 +133,7 @@ class Runner:
         return self._children(stage.name, row, made, tuple(ask.asked))
 
     async def _all(self, stage: Together, rows: list[Row]) -> list[Row]:
-        ask = Ask(self.replier, self._rng(stage.name, "all"))
+        ask = Ask(self.replier, self._rng(stage.name, rows[0].id if rows else ""))  # other draws in each batch
         try:
             made = await stage.function([row.value for row in rows], ask)
         except BudgetSpent:
@@ -153,7 +152,7 @@ class Runner:
     def _children(self, stage: str, row: Row, made: Sequence[Any] | Rejected, asked: tuple[Asked, ...]) -> list[Row]:
         self.funnel.asked(stage, asked)
         if isinstance(made, Rejected):
-            self.funnel.rejected(stage, row.path, made.code, made.message)
+            self.funnel.rejected(stage, row.path, row.seed, made.code, made.message)
             return []
         self.funnel.accepted(stage, len(made))
         steps = (*row.steps, Step(stage, row.id, asked))
@@ -166,8 +165,10 @@ async def make_rows(runner: Runner, seeds: Iterator[tuple[str, Any]], wanted: in
     rows: list[Row] = []
     tried = 0
     while len(rows) < wanted:
-        kept = len(rows) / tried if tried else FIRST_YIELD
-        size = min(MAX_BATCH, math.ceil((wanted - len(rows)) / max(kept, LEAST_YIELD)))
+        # As if one more seed had been tried and kept: a good model is asked for no row in vain, a first failure is no
+        # reason to try fifty seeds, and where nothing is kept each batch is larger than all before.
+        kept = (len(rows) + 1) / (tried + 1)
+        size = min(MAX_BATCH, math.ceil((wanted - len(rows)) / kept))
         batch = [Row((tried + at,), name, value) for at, (name, value) in enumerate(islice(seeds, size))]
         tried += len(batch)
         rows += await runner.run(batch)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,10 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from data_prep.chat_completions import public_url
+from data_prep.chat_completions import is_http, public_url
 from data_prep.outfile import OutFile
 from data_prep.synth.endpoint.ask import DryRun, Endpoint
-from data_prep.synth.endpoint.client import Budget, Client, Limits
+from data_prep.synth.endpoint.client import Budget, BudgetSpent, Client, Limits
 from data_prep.synth.endpoint.funnel import Funnel, to_text
 from data_prep.synth.endpoint.pipeline import Made, Row, Runner, Stage, Together, make_rows
 from data_prep.synth.endpoint.prompts import Prompts
@@ -69,6 +70,16 @@ def check_endpoint_arguments(parser: argparse.ArgumentParser, args: argparse.Nam
     """Ends the program with the usage where the options can't work together."""
     if not args.dry_run and not (args.base_url and args.model):
         parser.error("a server needs --base-url and --model")
+    if args.base_url and not is_http(args.base_url):
+        parser.error(f"--base-url must be an address such as http://localhost:8000/v1, not {args.base_url!r}")
+    for name in ("requests_per_minute", "tokens_per_minute", "timeout"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f"--{name.replace('_', '-')} must be more than 0, not {value}")
+    for name in ("budget_tokens", "budget_money", "price_in", "price_out"):
+        value = getattr(args, name)
+        if value is not None and not 0 <= value < math.inf:
+            parser.error(f"--{name.replace('_', '-')} must be 0 or more, not {value}")
     if args.concurrency < 1:
         parser.error(f"--concurrency must be at least 1, not {args.concurrency}")
     if args.budget_money is not None and not (args.price_in or args.price_out):
@@ -158,7 +169,10 @@ async def _takes_schemas(client: Client) -> bool:
         "temperature": 0.0,
         "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}},
     }
-    return (await client.reply(body)).finish_reason != "refused"
+    try:
+        return (await client.reply(body)).finish_reason not in ("refused", "failed")
+    except BudgetSpent:
+        return False  # nor is there any for the first row, which says so
 
 
 async def _dry_run(pipeline: Pipeline, args: argparse.Namespace) -> str:

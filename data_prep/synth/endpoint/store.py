@@ -94,12 +94,12 @@ class Store:
         """Note why no reply came: `timeout`, `cut`, or `refused: status 429`."""
         self._write("UPDATE sendings SET outcome = ? WHERE id = ?", (outcome, sending))
 
-    def put(self, sending: int, body: dict[str, Any], reply: Reply) -> None:
-        """Store the reply to a sending; both or neither are on disk."""
+    def put(self, sending: int, body: dict[str, Any], reply: Reply, outcome: str = "reply") -> None:
+        """Store the reply to a sending, or `failed`, what stands for one; both or neither are on disk."""
         self._write("BEGIN", ())
         request = json.dumps(body, ensure_ascii=False)
         self._write("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", (reply.key, request, *reply[1:]))
-        self._write("UPDATE sendings SET outcome = 'reply' WHERE id = ?", (sending,))
+        self._write("UPDATE sendings SET outcome = ? WHERE id = ?", (outcome, sending))
         self._write("COMMIT", ())
 
     def tokens(self) -> tuple[int, int]:

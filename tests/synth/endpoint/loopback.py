@@ -40,6 +40,7 @@ class Loopback(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 64
+    counts = True  # whether it says how many tokens were used
 
     def __init__(self, say: Callable[[Body], str], faults: Faults, per_minute: int | None, delay_s: float, seed: int):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -141,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": len(json.dumps(body["messages"])) // 4, "completion_tokens": len(said) // 4}
         return {
             "choices": [{"message": {"role": "assistant", "content": said}, "finish_reason": finish}],
-            "usage": usage,
+            **({"usage": usage} if self.server.counts else {}),
         }
 
     def send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
@@ -175,9 +176,11 @@ def loopback(
     per_minute: int | None = None,
     delay_s: float = 0.0,
     seed: int = 0,
+    counts: bool = True,
 ) -> Iterator[Loopback]:
     """A running server."""
     server = Loopback(say, faults, per_minute, delay_s, seed)
+    server.counts = counts
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -9,15 +9,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from data_prep.dialogue import Message, ToolCall
 from data_prep.sources.button import to_dialogue
 from data_prep.synth.button.agents import simulate
-from data_prep.synth.button.pipeline import PROMPTS, button_pipeline, export, tagged_row
-from data_prep.synth.button.scenarios import Deduplicate
+from data_prep.synth.button.pipeline import PROMPTS, Unique, button_pipeline, export, tagged_row
+from data_prep.synth.button.scenarios import Deduplicate, SimilarTexts
 from data_prep.synth.button.switches import FAITHFUL, SwitchError, Switches, read_switches
-from data_prep.synth.button.toolbox import ListTools, ReuseFunctions, result_problem
+from data_prep.synth.button.toolbox import ListTools, ReuseFunctions, arguments_problem, check_schemas, result_problem
 from data_prep.synth.button.values import Composed, Function, Scenario, Toolbox, Trajectory
 from data_prep.synth.button.verify import check_hidden, check_outcome, check_provenance
 from data_prep.synth.endpoint.ask import Ask, Rejected
@@ -192,3 +193,73 @@ def test_glaive_dialogues_are_seeds_in_both_of_their_forms(real_data_dir: Path) 
     for pipeline in (sharegpt, button):
         _, seed = next(pipeline.seeds)
         assert "I have some ingredients" in seed.dialogue and "[calls search_recipes]" in seed.dialogue
+
+
+def test_a_dialogue_that_leaves_a_sub_task_out_is_rejected() -> None:
+    whole = trajectory()
+    check_outcome(whole)
+    short = msgspec.structs.replace(whole, messages=(*whole.messages[:3], whole.messages[-1]))
+    with pytest.raises(Rejected, match=r"sub_task_left_out.*sub-task 2, which takes book_seat"):
+        check_outcome(short)
+
+
+def test_a_name_that_only_the_plan_has_may_not_be_known() -> None:
+    composed = msgspec.structs.replace(COMPOSED, sub_tasks=(PLAN[0], "Book a seat on that train for Ana Ruizova."))
+    whole = msgspec.structs.replace(trajectory(), toolbox=msgspec.structs.replace(BOX, composed=composed))
+    check_hidden(whole)
+    messages = (whole.messages[0], Message(role="assistant", content="A seat for Ruizova: I look first."))
+    with pytest.raises(Rejected, match="only the plan says 'Ruizova'"):
+        check_hidden(msgspec.structs.replace(whole, messages=messages))
+
+
+def test_the_same_requests_and_calls_are_exported_once_whatever_the_clock() -> None:
+    first = trajectory()
+    later = msgspec.structs.replace(first, messages=(Message(role="system", content="It is Monday."), *first.messages))
+    other = trajectory(name="Bo")
+    made = asyncio.run(Unique()([first, later, other], ask_of()))
+    assert [code.code if isinstance(code, Rejected) else "kept" for code in made] == ["kept", "duplicate_row", "kept"]
+    assert "A seat to Lyon for Ana" in str(made[1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "similar"),
+    [
+        ("booking a train for a trip", "train bookings for trips", True),
+        ("planning a trip by train", "Planning a weekend trip by train.", True),
+        ("booking a kiln for a film", "booking a cabin for a film", False),
+        ("planning a party", "planning a garden", False),
+        ("料理", "料理", True),
+        ("", "", False),
+    ],
+)
+def test_scenarios_are_alike_by_what_they_are_about_and_not_by_their_letters(
+    one: str, other: str, similar: bool
+) -> None:
+    known = SimilarTexts()
+    assert known.reject_similar(one) is None
+    assert (known.reject_similar(other) is not None) is similar
+
+
+def test_schemas_hold_to_the_letter_and_none_refers_elsewhere() -> None:
+    tens = Function("pay", "Pay.", {"sum": {"type": "integer", "multipleOf": 10}}, ["sum"], {"sum": {"multipleOf": 10}})
+    assert arguments_problem(tens, {"sum": 20}) is None
+    assert "15 is not a multiple of 10" in str(arguments_problem(tens, {"sum": 15}))
+    assert "15 is not a multiple of 10" in str(result_problem(tens, {"sum": 15}))
+    elsewhere = {"type": "array", "items": {"$ref": "#/definitions/day"}}
+    with pytest.raises(ValueError, match="'days' refers to another schema"):
+        check_schemas(Function("plan", "Plan.", {"days": elsewhere}, [], {"ok": STRING}))
+
+
+def test_a_list_without_distractors_at_hand_does_not_stand_in_the_order_of_the_plan() -> None:
+    functions = tuple((Function(f"step_{n}", "One step.", {}, [], {f"part_{n}": STRING}),) for n in range(8))
+    box = Toolbox(COMPOSED, functions, tuple(f for (f,) in functions))
+    ((listed,),) = asyncio.run(ListTools(Switches())([box], ask_of()))
+    names = [function.name for function in listed.listed]
+    assert sorted(names) == [function.name for function in box.listed] != names
+
+
+def test_a_user_who_names_a_function_is_rejected() -> None:
+    whole = trajectory()
+    messages = (Message(role="user", content="Call find_train for Lyon and seat Ana."), *whole.messages[1:])
+    with pytest.raises(Rejected, match="tool_named: the user names find_train"):
+        check_hidden(msgspec.structs.replace(whole, messages=messages))

@@ -15,6 +15,18 @@ from data_prep.__main__ import main
         ("--base-url http://localhost:1/v1 --model m --split held_out", "--split makes dialogues by program"),
         ("--base-url http://localhost:1/v1 --model m --concurrency 0", "--concurrency must be at least 1"),
         ("--base-url http://localhost:1/v1 --model m --budget-money 1", "--budget-money needs --price-in"),
+        ("--base-url localhost:8000/v1 --model m", "--base-url must be an address such as"),
+        ("--base-url http://[::1 --model m", "--base-url must be an address such as"),
+        (
+            "--base-url http://localhost:1/v1 --model m --requests-per-minute 0",
+            "--requests-per-minute must be more than",
+        ),
+        (
+            "--base-url http://localhost:1/v1 --model m --tokens-per-minute nan",
+            "--tokens-per-minute must be more than 0",
+        ),
+        ("--base-url http://localhost:1/v1 --model m --timeout -1", "--timeout must be more than 0, not -1"),
+        ("--base-url http://localhost:1/v1 --model m --price-in -2", "--price-in must be 0 or more"),
         ("--faithful", "--faithful needs --base-url"),
         ("--switch realism=0", "--switch needs --base-url"),
     ],

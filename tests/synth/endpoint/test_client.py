@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from data_prep.chat_completions import EndpointError
+from data_prep.chat_completions import EndpointError, read_response
 from data_prep.outfile import OutputError
 from data_prep.synth.endpoint import client as client_module
 from data_prep.synth.endpoint.client import Budget, BudgetSpent, Client, Limits
@@ -146,6 +147,43 @@ def test_a_server_that_stays_down_is_an_error_that_says_what_to_do(
     assert isinstance(replies[0], EndpointError)
     assert "failed 3 times" in str(replies[0]) and "same command again" in str(replies[0])
     assert sent == Sent(1, 3, 0, 2)
+
+
+def test_a_request_that_never_succeeds_while_others_do_is_given_up_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "ATTEMPTS", 3)
+    monkeypatch.setattr(client_module, "MOST_ATTEMPTS", 4)
+
+    def break_on_three(body: dict[str, Any]) -> str:
+        if body["messages"][0]["content"].endswith(" 3"):
+            raise ConnectionResetError
+        return say(body)
+
+    with loopback(break_on_three, delay_s=0.01) as server:
+        replies, sent = ask(server, tmp_path / "s.sqlite", range(40), QUICK._replace(concurrency=2))
+        assert len(server.bodies) == 43
+        again, _ = ask(server, tmp_path / "s.sqlite", range(40))
+    assert [r.finish_reason for r in replies if isinstance(r, Reply)].count("failed") == 1
+    assert replies[3].finish_reason == "failed" and "failed 4 times" in replies[3].content  # type: ignore[union-attr]
+    assert again == replies and len(server.bodies) == 43 and sent == Sent(1, 43, 3, 0)
+
+
+@pytest.mark.parametrize(("status", "said"), [(402, "balance"), (307, "points to http://localhost/v2"), (405, "405")])
+def test_a_refusal_that_is_not_about_the_request_ends_the_run_and_is_not_kept(status: int, said: str) -> None:
+    request = httpx.Request("POST", "http://localhost/v1/chat/completions")
+    response = httpx.Response(
+        status, request=request, headers={"Location": "http://localhost/v2"} if status < 400 else {}
+    )
+    with pytest.raises(EndpointError, match=said):
+        read_response(response)
+
+
+def test_a_server_that_counts_no_tokens_is_held_to_the_budget_all_the_same(tmp_path: Path) -> None:
+    with loopback(say, counts=False) as server:
+        replies, _ = ask(server, tmp_path / "s.sqlite", range(40), budget=Budget(tokens=200))
+    used = sum(r.prompt_tokens + r.new_tokens for r in replies if isinstance(r, Reply))
+    assert 0 < used <= 200 and any(isinstance(reply, BudgetSpent) for reply in replies)
 
 
 def test_a_request_that_the_server_refuses_is_answered_so_once_and_for_all(tmp_path: Path) -> None:

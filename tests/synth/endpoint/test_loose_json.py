@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.synth.endpoint.loose_json import loads
+from data_prep.synth.endpoint.loose_json import MAX_CHARS, loads
 from tests.synth.endpoint.loopback import spoil
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -47,6 +48,13 @@ def test_an_object_that_is_cut_off_is_never_read_as_a_part_of_itself(value: dict
         ("no JSON [at all] here", None),
         ('See [1]: {"a": 1}', None),
         ('```json\n{"a": 1}\n```\nor not', {"a": 1}),
+        ('First {"a": 1}:\n```json\n{"a": 1}\n```\nor rather:\n```json\n{"a": 2}\n```', None),
+        ('```json\n{"a": 1}\n```\nThat is:\n```\n{"a": 1}\n```', {"a": 1}),
+        ('{"a": "half a pair: \\ud83d"}', None),
+        ("{'a': 'half a pair: \\ud83d'}", None),
+        ('{"\\udc00": 1}', None),
+        ('{"a": "a pair: \\ud83d\\ude00"}', {"a": "a pair: \U0001f600"}),
+        ('{"a": [' + "9" * 400 + "]}", None),
         ("[" * 5000, None),
         ("{" * 200_000, None),
         ("", None),
@@ -58,3 +66,11 @@ def test_what_is_read_and_what_is_not(text: str, value: Any) -> None:
             loads(text)
     else:
         assert loads(text) == value
+
+
+@pytest.mark.parametrize("piece", ["[a", "{x ", "[a]{b", "'[a"])
+def test_a_model_that_loops_does_not_hold_the_run_up(piece: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(ValueError):
+        loads(piece * (MAX_CHARS // len(piece)))
+    assert time.process_time() - begun < 10

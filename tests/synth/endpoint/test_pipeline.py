@@ -161,6 +161,8 @@ def test_a_reply_that_was_cut_off_rejects_the_row_at_once(tmp_path: Path, prompt
         assert len(server.bodies) == 3
     report = report_of(out)
     assert stage(report, "two")["rejected"] == {"length": 3}
+    assert [example["seed"] for example in stage(report, "two")["examples"]["length"]] == ["seed-0", "seed-1", "seed-2"]
+    assert "row 1 from seed-1: word: cut off" in Path(f"{out}.report.txt").read_text()
     assert (report["rows"], report["stopped"]) == (0, "there are no more seeds")
 
 
@@ -180,11 +182,11 @@ def test_schemas_are_sent_where_the_server_takes_them_and_left_out_where_it_does
 def test_a_spent_budget_stops_cleanly_and_the_same_command_with_more_goes_on(tmp_path: Path, prompts: Prompts) -> None:
     out = tmp_path / "rows.jsonl"
     with loopback(echo) as server:
-        small = options(server, out, 20, "--budget-tokens", "1800", "--structured", "off")
+        small = options(server, out, 20, "--budget-tokens", "1000", "--structured", "off")
         assert run_pipeline(word_pipeline(prompts), small) == 1
         report = report_of(out)
         assert "budget" in report["stopped"] and 0 < report["rows"] < 20
-        assert report["tokens"]["prompt"] + report["tokens"]["new"] <= 1800
+        assert report["tokens"]["prompt"] + report["tokens"]["new"] <= 1000
         asked = len(server.bodies)
         assert run_pipeline(word_pipeline(prompts), options(server, out, 20, "--structured", "off")) == 0
         whole = out.read_bytes()
@@ -192,6 +194,34 @@ def test_a_spent_budget_stops_cleanly_and_the_same_command_with_more_goes_on(tmp
     with loopback(echo) as server:
         run_pipeline(word_pipeline(prompts), options(server, tmp_path / "fresh.jsonl", 20, "--structured", "off"))
     assert whole == (tmp_path / "fresh.jsonl").read_bytes()
+
+
+def test_a_budget_too_small_for_the_first_request_stops_cleanly(tmp_path: Path, prompts: Prompts) -> None:
+    out = tmp_path / "rows.jsonl"
+    with loopback(echo) as server:
+        assert run_pipeline(word_pipeline(prompts), options(server, out, 5, "--budget-tokens", "10")) == 1
+        assert server.bodies == []
+    assert report_of(out)["rows"] == 0 and "budget" in report_of(out)["stopped"]
+
+
+def test_a_model_that_keeps_every_row_is_asked_for_no_row_in_vain(tmp_path: Path, prompts: Prompts) -> None:
+    pipeline = word_pipeline(prompts)
+    pipeline = pipeline._replace(stages=pipeline.stages[2:])
+    with loopback(echo) as server:
+        assert run_pipeline(pipeline, options(server, tmp_path / "rows.jsonl", 9, "--structured", "off")) == 0
+        assert len(server.bodies) == 9
+
+
+def test_a_first_seed_that_fails_is_followed_by_few(tmp_path: Path, prompts: Prompts) -> None:
+    async def all_but_the_first(seed: str, ask: Ask) -> list[str]:
+        if seed == "seed 0":
+            raise Rejected("first", seed)
+        return [(await ask.json(prompts.fill("word", what=seed), Word)).word]
+
+    pipeline = word_pipeline(prompts)._replace(stages=[Stage("one", all_but_the_first)])
+    with loopback(echo) as server:
+        assert run_pipeline(pipeline, options(server, tmp_path / "rows.jsonl", 1, "--structured", "off")) == 0
+        assert len(server.bodies) <= 2
 
 
 def test_a_model_that_never_does_the_task_ends_the_run_and_says_so(tmp_path: Path, prompts: Prompts) -> None:

@@ -67,5 +67,11 @@ def test_an_argument_has_an_origin_or_was_made_up(value: Any, name: str, schema:
     assert origin_of(value, name, schema, KNOWN) == origin
 
 
+def test_numbers_too_large_for_a_float_have_no_origin_and_end_nothing() -> None:
+    known = Known(f"in {'9' * 400} days, for 3 people", [], "2026-05-14T09:30")
+    assert origin_of("2026-05-20", "date", {}, known) is None
+    assert origin_of(3, "people", {}, known) == "user"
+
+
 def test_nothing_is_relative_without_a_clock() -> None:
     assert origin_of("2026-05-22", "date", {}, KNOWN._replace(clock=None)) is None
