@@ -52,7 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: cannot be read as a recipe ({error}); give the path of a YAML file") from None
     try:
         values = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if values is None:
         raise RecipeError(f"{path}: is empty; start from one of the recipes that `python -m recipes list` prints")
@@ -71,8 +71,10 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"override {override!r}: wanted key=value, as in learning_rate=2e-5")
     try:
         value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"override {override!r}: the value is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(
+            f"override {override!r:.200}: the value is not YAML: {' '.join(str(error).split())}"
+        ) from None
     *parents, last = key.strip().split(".")
     target: Any = values
     for depth, part in enumerate(parents):
@@ -89,7 +91,7 @@ def _place(target: Any, part: str, override: str, parents: list[str]) -> Any:
         return part
     if not isinstance(target, list):
         raise RecipeError(f"override {override!r}: {where} is {target!r}, which has nothing inside to set")
-    if not part.isdigit() or int(part) >= len(target):
+    if not part.isdecimal() or int(part) >= len(target):
         raise RecipeError(
             f"override {override!r}: {where} is a list of {len(target)}; wanted an index from 0, not {part!r}"
         )

@@ -7,6 +7,7 @@ TrainingArguments. Paths are relative to the directory the command is run from, 
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
@@ -52,8 +53,11 @@ def _whole(value: Any) -> Any:
     return value
 
 
-Int = Annotated[int, BeforeValidator(_whole)]
+# Seeds and steps of numpy, torch and DeepSpeed all take this much; more would be a traceback after the model is loaded.
+Int = Annotated[int, BeforeValidator(_whole), Field(le=2**31 - 1)]
 Float = Annotated[float, BeforeValidator(_no_bool)]
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
 
 
 class Frozen(BaseModel):
@@ -66,9 +70,7 @@ class DataSource(Frozen):
     """One entry of `train_data` or `held_out_data`."""
 
     source: str = Field(min_length=1, description="Format of the rows: a name in data_prep.sources.SOURCES.")
-    path: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        min_length=1, description="Files to read, in order, or one hub data set id."
-    )
+    path: Names = Field(min_length=1, description="Files to read, in order, or one hub data set id.")
     split: str = Field("train", description="Split of a hub data set; files have none.")
     revision: str | None = Field(None, description="Git revision that pins a hub data set.")
     weight: Float | None = Field(
@@ -118,7 +120,7 @@ class Recipe(Frozen):
     deduplicate: Literal["none", "exact", "near"] = Field(
         "exact", description="What repeats an earlier dialogue is set aside: equals (exact), or similar too (near)."
     )
-    decontaminate: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+    decontaminate: Names = Field(
         (), description="Evaluation sets whose text is not trained on: gsm8k, mathchat (as downloaded), or files."
     )
     group_by: Literal["auto", "tools", "content", "id"] = Field(
@@ -152,16 +154,16 @@ class Recipe(Frozen):
     lora_r: Int = Field(16, ge=1, description="Rank of the adapter.")
     lora_alpha: Float = Field(32, gt=0, description="Scale of the adapter, divided by its rank.")
     lora_dropout: Float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
-    lora_target_modules: str | tuple[str, ...] = Field(
+    lora_target_modules: str | tuple[Name, ...] = Field(
         "all-linear", min_length=1, description="Modules that get an adapter: names, a pattern, or all-linear."
     )
-    lora_modules_to_save: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+    lora_modules_to_save: Names = Field(
         (), description="Modules trained whole beside the adapter: [embed_tokens, lm_head] where tokens are new."
     )
     use_rslora: bool = Field(False, description="Divide lora_alpha by the root of the rank (arXiv 2312.03732).")
     use_dora: bool = Field(False, description="Train the weights' magnitudes apart (DoRA, arXiv 2402.09353).")
     load_in_4bit: bool = Field(False, description="QLoRA: frozen weights in NF4; needs a GPU and extra bitsandbytes.")
-    new_tokens: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+    new_tokens: Names = Field(
         (), description="Control tokens that the vocabulary lacks; they begin as the mean of all embeddings."
     )
     neftune_noise_alpha: Float | None = Field(
@@ -178,7 +180,7 @@ class Recipe(Frozen):
     adam_beta2: Float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the mean of their squares.")
     adam_epsilon: Float = Field(1e-8, gt=0, description="What AdamW adds to the root before it divides.")
     max_grad_norm: Float = Field(1.0, ge=0, description="Gradients are clipped to this norm.")
-    num_train_epochs: Float = Field(1.0, gt=0, description="Passes over the training data.")
+    num_train_epochs: Float = Field(1.0, gt=0, le=1e6, description="Passes over the training data.")
     max_steps: Int = Field(-1, ge=-1, description="Optimizer steps; a positive number wins over num_train_epochs.")
     per_device_train_batch_size: Int = Field(1, ge=1, description="Rows per process and micro-batch.")
     per_device_eval_batch_size: Int = Field(1, ge=1, description="Rows per process in the held-out loss.")
@@ -207,7 +209,7 @@ class Recipe(Frozen):
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="Where metrics also go.")
     push_to_hub: bool = Field(False, description="Upload the final model to the hub, to a private repository.")
     hub_model_id: str | None = Field(None, min_length=1, description="Where to, as owner/name; push_to_hub needs it.")
-    eval_after: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+    eval_after: Names = Field(
         (), description="Tasks of `python -m eval list` that the final model is evaluated on, once it is saved."
     )
 
@@ -238,6 +240,10 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
             "new_tokens: an adapter leaves the embeddings as they are, so nothing would be learnt of these tokens; set "
             "lora_modules_to_save: [embed_tokens, lm_head]"
         )
+    if recipe.lr_scheduler_type == "warmup_stable_decay" and recipe.warmup_ratio + recipe.decay_ratio > 1:
+        problems.append("warmup_ratio, decay_ratio: together they are more than all steps; make their sum 1 or less")
+    if recipe.lr_scheduler_type == "polynomial" and recipe.learning_rate <= 1e-7:
+        problems.append("learning_rate: the polynomial schedule ends at 1e-7; give a higher rate, or another schedule")
     if recipe.push_to_hub and recipe.hub_model_id is None:
         problems.append("push_to_hub: needs a place; set hub_model_id: owner/name")
     if recipe.share_prefixes and not (recipe.packing and recipe.attn_implementation == "sdpa"):
@@ -250,10 +256,18 @@ def cross_field_problems(recipe: Recipe) -> list[str]:
     for field in ("eval_steps", "sample_every"):
         if recipe.held_out_share == 0 and getattr(recipe, field) is not None:
             problems.append(f"{field}: nothing is held out (held_out_share: 0); set {field}: null")
-    for repeated in sorted({name for name in recipe.decontaminate if recipe.decontaminate.count(name) > 1}):
-        problems.append(f"decontaminate: {repeated!r} is listed twice; list each set once")
-    for repeated in sorted({part for part in recipe.train_on if recipe.train_on.count(part) > 1}):
-        problems.append(f"train_on: {repeated!r} is listed twice; list each part once")
+    for field, what in (("decontaminate", "set"), ("train_on", "part"), ("new_tokens", "token")):
+        names = getattr(recipe, field)
+        for repeated in sorted({name for name in names if names.count(name) > 1}):
+            problems.append(f"{field}: {repeated!r} is listed twice; list each {what} once")
+    if isinstance(recipe.lora_target_modules, str):
+        try:
+            re.compile(recipe.lora_target_modules)
+        except re.error as error:
+            problems.append(
+                f"lora_target_modules: {recipe.lora_target_modules!r} is no pattern ({error}); give all-linear, a "
+                f"regular expression for whole module names, or a list of names"
+            )
     for part in sorted(recipe.loss_weights.keys() - set(recipe.train_on)):
         problems.append(f"loss_weights: {part!r} is not trained; add it to train_on, or leave out its weight")
     for field, sources in (("train_data", recipe.train_data), ("held_out_data", recipe.held_out_data or ())):

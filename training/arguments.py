@@ -32,6 +32,7 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
 
     Raises NotHere.
     """
+    _check_tracker(recipe)
     _check_gpu_settings(recipe, launch)
     arguments = SFTConfig(
         output_dir=recipe.output_dir,
@@ -81,6 +82,12 @@ def training_arguments(recipe: Recipe, launch: Launch, holds_out: bool) -> SFTCo
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU, however many it can see: no DataParallel
     return arguments
+
+
+def _check_tracker(recipe: Recipe) -> None:
+    tracker = recipe.report_to
+    if tracker != "none" and importlib.util.find_spec(tracker) is None:
+        raise NotHere(f"report_to: {tracker} is not installed; pip install -e '.[{tracker}]', or set report_to: none")
 
 
 def _check_gpu_settings(recipe: Recipe, launch: Launch) -> None:

@@ -41,6 +41,7 @@ NEUTRAL_FIELDS = (
     "resume", "report_to", "eval_after", "push_to_hub", "hub_model_id", "sample_every", "stop_on_anomaly",
     "stuck_timeout_s", "per_device_train_batch_size", "gradient_accumulation_steps",
 )  # fmt: skip
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 DATA_PARTS = {
     "input files": "the rows of train_data or held_out_data",
     "encoder": "the chat template, or how dialogues are put into it",
@@ -78,14 +79,16 @@ def claimed(output_dir: Path, is_main_process: bool) -> Iterator[None]:
     if not is_main_process:
         yield
         return
-    output_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(output_dir / ".lock")
     try:
+        output_dir.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise CheckpointError(
             f"output_dir {output_dir} is in use by another run that is alive; wait for it, or give another output_dir"
         ) from None
+    except OSError as error:
+        raise CheckpointError(f"output_dir {output_dir} cannot be written: {error}; give another output_dir") from None
     try:
         yield
     finally:
@@ -220,7 +223,13 @@ def move_into(output_dir: Path, scratch: Path) -> None:
 def trained_generation_config(
     model: PreTrainedModel, encoder: Encoder, tokenizer: PreTrainedTokenizerBase
 ) -> GenerationConfig:
-    """The model's generation config with every trained stop token added to its own, so that a turn ends in its end."""
+    """The model's generation config with every trained stop token added to its own, so that a turn ends in its end.
+
+    The model's own loses settings of a sampling that it does not do: transformers loads them, and refuses to save them.
+    """
+    if not model.generation_config.do_sample:
+        for name in SAMPLING:
+            setattr(model.generation_config, name, None)
     config = GenerationConfig.from_dict(model.generation_config.to_dict())
     own = config.eos_token_id
     own = [] if own is None else [own] if isinstance(own, int) else list(own)

@@ -15,7 +15,9 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from data_prep.published import PUBLISHED
+from recipes.card import FILE_NAME as CARD
 from recipes.card import REPOSITORY_LICENCE, UNKNOWN
+from recipes.manifest import FILE_NAME as MANIFEST
 from recipes.manifest import read_manifest
 from recipes.schema import Recipe
 
@@ -36,13 +38,14 @@ class PushError(RuntimeError):
 
 
 def push_final(recipe: Recipe) -> str:
-    """Upload the final model's files, no data and no checkpoint; returns the commit's address. Raises PushError.
+    """Upload the files of the final model, nothing else of the run directory: its samples and page show held-out
+    dialogues. Returns the commit's address. Raises PushError.
 
     The repository is made private where it does not exist; who may see it is for its owner to widen.
     """
     assert recipe.hub_model_id is not None  # the schema asks for it
     folder = Path(recipe.output_dir)
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    names = [*(read_manifest(folder) or {"files": {}})["files"], MANIFEST, CARD]
     try:
         api = HfApi()
         api.create_repo(recipe.hub_model_id, private=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.integrations import is_deepspeed_zero3_enabled
 
@@ -40,8 +42,8 @@ def load_model(recipe: Recipe, dtype: torch.dtype, vocabulary: int) -> PreTraine
 
     The last of these are the recipe's new tokens, which begin as the mean of all the others.
 
-    An adapter directory gives its base model with the adapter: trained further where the recipe uses PEFT, else folded
-    into the weights. Raises ModelError.
+    An adapter directory gives its base model with the adapter: trained further as it is where the recipe uses PEFT,
+    else folded into the weights. Raises ModelError, also where the recipe describes another adapter than that one.
     """
     name = recipe.model_name_or_path
     base = base_of_adapter(name)
@@ -52,7 +54,11 @@ def load_model(recipe: Recipe, dtype: torch.dtype, vocabulary: int) -> PreTraine
     if base is None and recipe.new_tokens:
         average_rows(model, vocabulary - len(recipe.new_tokens), vocabulary)
     if base is None:
+        if recipe.use_peft:
+            check_modules(recipe, model)
         return model
+    if recipe.use_peft:
+        check_adapter(recipe, name)
     adapted = PeftModel.from_pretrained(model, name, is_trainable=recipe.use_peft)
     return adapted if recipe.use_peft else adapted.merge_and_unload()
 
@@ -72,6 +78,33 @@ def lora_config(recipe: Recipe) -> LoraConfig:
         use_dora=recipe.use_dora,
         task_type="CAUSAL_LM",
     )
+
+
+def check_modules(recipe: Recipe, model: PreTrainedModel) -> None:
+    """Raise ModelError for a listed name that is no module's: PEFT passes over it as long as another one is."""
+    names = [name for name, _ in model.named_modules()]
+    listed = {"lora_target_modules": recipe.lora_target_modules, "lora_modules_to_save": recipe.lora_modules_to_save}
+    for field, wanted in listed.items():
+        for name in () if isinstance(wanted, str) else wanted:
+            if not any(known == name or known.endswith(f".{name}") for known in names):
+                ends = sorted({known.rpartition(".")[2] for known in names} - {""})
+                close = difflib.get_close_matches(name, ends, n=1, cutoff=0.0)
+                raise ModelError(f"{field}: {name!r} names no module of the model; did you mean {close[0]!r}?")
+
+
+def check_adapter(recipe: Recipe, folder: str) -> None:
+    """Raise ModelError where the adapter that is trained further is another one than the recipe describes."""
+    saved, wanted = LoraConfig.from_pretrained(folder), lora_config(recipe)
+    fields = {"lora_r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout", "use_rslora": "use_rslora",
+              "use_dora": "use_dora"}  # fmt: skip
+    pairs = {field: (getattr(saved, name), getattr(wanted, name)) for field, name in fields.items()}
+    pairs["lora_modules_to_save"] = (sorted(saved.modules_to_save or ()), sorted(wanted.modules_to_save or ()))
+    other = [f"{field} is {had!r}, the recipe says {asked!r}" for field, (had, asked) in pairs.items() if had != asked]
+    if other:
+        raise ModelError(
+            f"{folder} is an adapter that is trained further as it is: its {'; its '.join(other)}. Make the recipe "
+            f"like it, or merge it first (python -m training merge) and train a new adapter on the result"
+        )
 
 
 def quantization_of(recipe: Recipe, dtype: torch.dtype) -> BitsAndBytesConfig | None:
@@ -127,7 +160,10 @@ def base_of_adapter(name: str) -> str | None:
     config = Path(name) / "adapter_config.json"
     if not config.is_file():
         return None
-    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    try:
+        base = dict(json.loads(config.read_text(encoding="utf-8"))).get("base_model_name_or_path")
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{config} is no JSON object ({error}); restore it, or give the base model itself") from None
     if not base:
         raise ModelError(f"{config} names no base model; add base_model_name_or_path, or give the base model itself")
     return str(base)
@@ -154,7 +190,7 @@ def _pretrained(
             f"model_name_or_path {name!r} is neither a local checkpoint nor a model that can be fetched: "
             f"{_first_line(error)} Check the spelling, the network, and your access to the model"
         ) from error
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, SafetensorError) as error:
         raise ModelError(f"{name}: {_first_line(error)}") from error
     model.config.use_cache = False
     return model

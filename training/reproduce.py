@@ -70,6 +70,8 @@ def command_of(manifest: dict[str, Any], recipe: Path, out: Path) -> list[str]:
     """The command that trains it again into `out`, as it was launched."""
     launch = manifest["launch"]
     train = ["train.py", str(recipe), f"output_dir={out}", "resume=never"]
+    if manifest["recipe"].get("push_to_hub"):
+        train.append("push_to_hub=false")  # what is on the hub stays the run's own
     if launch["processes"] == 1 and launch["distributed_type"] == "NO":
         return ["python", *train]
     launcher = launch.get("launcher")
@@ -99,7 +101,8 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     manifest = manifest_of(options.run_dir)
     recipe = recipe_of(manifest, str(options.run_dir / "manifest.json"))
-    out: Path = options.out or options.run_dir.with_name(f"{options.run_dir.name}-again")
+    run_dir = options.run_dir if options.run_dir.name not in ("", "..") else options.run_dir.resolve()
+    out: Path = options.out or run_dir.with_name(f"{run_dir.name}-again")
     found = list(differences(manifest, recipe))
     for line in found:
         print(f"differs: {line}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import string
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,45 @@ def test_the_cluster_examples_launch_with_options_that_accelerate_has() -> None:
         assert options.main_process_ip == "node-0" and options.main_process_port == 29500, name
         assert (ROOT / options.config_file).exists() and options.training_script == "train.py", name
         assert (ROOT / options.training_script_args[0]).exists(), name
+
+
+def test_several_machines_start_their_own_processes_wherever_a_header_says_so() -> None:
+    for path in sorted((ROOT / "recipes").glob("*/*.yaml")):
+        text = " ".join(line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines())
+        if "4 machines" in text:  # zero3.yaml would have DeepSpeed log in to the others by ssh
+            assert "accelerate_configs/multi_node_zero3.yaml" in text, path
+
+
+def test_a_pod_and_a_job_have_time_to_save_before_they_are_killed() -> None:
+    pod = yaml.safe_load((ROOT / "docs/cluster/kubernetes.yaml").read_text().split("---")[1])["spec"]["template"][
+        "spec"
+    ]
+    environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+    assert pod["terminationGracePeriodSeconds"] > int(environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"]) > 30
+    script = (ROOT / "docs/cluster/slurm.sh").read_text()
+    assert "--signal=TERM@600" in script and "export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=570" in script
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_slurm_job_that_was_stopped_and_saved_is_queued_again_and_one_that_failed_is_not(tmp_path, stopped) -> None:
+    said = tmp_path / "said"
+    programs = {
+        "srun": f"[ {int(stopped)} = 0 ] || touch {tmp_path}/run/RESUME_ME\nexit 1",
+        "scontrol": f'[ "$1" = show ] && echo node-0 || echo "$@" >> {said}',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "run").mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/activate").touch()
+    environment = {**os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+                   "PYTHONPATH": str(ROOT), "SLURM_JOB_NODELIST": "node-[0-3]", "SLURM_NNODES": "4",
+                   "SLURM_JOB_ID": "7"}  # fmt: skip
+    command = ["bash", str(ROOT / "docs/cluster/slurm.sh"), str(ROOT / "recipes/quickstart/button.yaml")]
+    done = subprocess.run([*command, f"output_dir={tmp_path}/run"], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 1
+    assert said.exists() == stopped and (not stopped or said.read_text() == "requeue 7\n")
 
 
 def test_zero3_saves_whole_weights() -> None:

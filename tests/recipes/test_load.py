@@ -68,6 +68,7 @@ def test_an_empty_file_says_where_to_start(tmp_path: Path) -> None:
         ("seed: 1\nname: x\nseed: 2\n", "key 'seed' is given twice"),
         ("\x00", "is not YAML"),
         ("1: x\n", "1: "),
+        ("a: " + "[" * 3000, "is not YAML"),
     ],
 )
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -169,6 +170,14 @@ def test_a_recipe_does_not_change_after_loading() -> None:
         ({"loss_weights": {"call": True}}, "loss_weights.call: got True"),
         ({"held_out_share": 0, "eval_steps": 5}, "eval_steps: nothing is held out"),
         ({"train_data": []}, "train_data: got []"),
+        ({"new_tokens": ["<a>", "<b>", "<a>"]}, "new_tokens: '<a>' is listed twice"),
+        ({"new_tokens": ["<a>", ""]}, "new_tokens.1: got ''"),
+        ({"use_peft": True, "lora_modules_to_save": ""}, "lora_modules_to_save.0: got ''"),
+        ({"use_peft": True, "lora_target_modules": "(q_proj"}, "lora_target_modules: '(q_proj' is no pattern"),
+        ({"seed": 2**32}, "seed: got 4294967296"),
+        ({"num_train_epochs": 1e300}, "num_train_epochs: got 1e+300"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "warmup_ratio": 0.6, "decay_ratio": 0.5}, "more than all steps"),
+        ({"lr_scheduler_type": "polynomial", "learning_rate": 1e-8}, "the polynomial schedule ends at 1e-7"),
     ],
 )
 def test_fields_that_contradict_each_other_fail_with_the_remedy(changes: dict[str, Any], message: str) -> None:
@@ -237,6 +246,8 @@ def test_an_override_reaches_into_lists_and_the_last_one_wins(tmp_path: Path) ->
         ("chat_template={{ bos }}", "the value is not YAML"),
         ("train_data.1.samples=3", "train_data is a list of 1; wanted an index from 0, not '1'"),
         ("train_data.first.samples=3", "wanted an index from 0, not 'first'"),
+        ("train_data.².samples=3", "wanted an index from 0, not '²'"),
+        ("train_on=" + "[" * 3000, "the value is not YAML"),
         ("name.first=x", "name is 'smallest', which has nothing inside to set"),
         ("lora.r=3", "lora: there is no such key"),
         ("lerning_rate=3", "did you mean 'learning_rate'?"),

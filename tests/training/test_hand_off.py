@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoModelForCausalLM
@@ -57,6 +58,25 @@ def test_nothing_held_out_and_eval_after_change_the_command(write_recipe, tmp_pa
     assert shlex.join(words) in captured.err
     AutoModelForCausalLM.from_pretrained(tmp_path / "b")
     assert read_manifest(tmp_path / "b")["step"] == 1
+
+
+def test_what_is_uploaded_is_the_model_and_nothing_that_shows_held_out_dialogues(write_recipe, tmp_path, monkeypatch):
+    uploaded: list[str] = []
+
+    class Hub:
+        def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> None:
+            assert private
+
+        def upload_folder(self, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> SimpleNamespace:
+            uploaded.extend(allow_patterns)
+            return SimpleNamespace(commit_url="the commit")
+
+    monkeypatch.setattr(hand_off, "HfApi", Hub)
+    recipe = write_recipe(max_steps=1, sample_every=1, push_to_hub=True, hub_model_id="someone/model")
+    assert train.main([str(recipe)]) == 0
+    assert (tmp_path / "run" / "samples.jsonl").exists()
+    assert {"model.safetensors", "config.json", "chat_template.jinja", "manifest.json", "README.md"} <= set(uploaded)
+    assert not {"samples.jsonl", "run.html", "metrics.jsonl", "run.json"} & set(uploaded)
 
 
 def test_a_task_that_there_is_not_is_refused_before_any_training(write_recipe, tmp_path, capsys):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 
 import pytest
 import torch
@@ -135,6 +137,54 @@ def test_a_model_that_cannot_be_uploaded_is_saved_all_the_same(write_recipe, cap
     assert train.main([str(recipe)]) == 1
     assert "saved in" in (said := capsys.readouterr().err) and "not uploaded to someone/model" in said
     assert (recipe.parent / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lora_target_modules": ["q_proj", "v_prj"]}, "lora_target_modules: 'v_prj' names no module of the model"),
+        ({"lora_modules_to_save": ["embed_token"]}, "'embed_token' names no module of the model; did you mean 'embed_"),
+    ],
+)
+def test_a_listed_module_that_the_model_lacks_is_refused_not_passed_over(write_recipe, capsys, changes, said):
+    assert train.main([str(write_recipe(use_peft=True, **changes))]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_an_adapter_is_trained_further_only_by_a_recipe_that_describes_it(write_recipe, tmp_path, capsys):
+    adapter = run(write_recipe(use_peft=True, lora_r=4, max_steps=1)).rename(tmp_path / "adapter")
+    further = write_recipe(use_peft=True, lora_r=8, use_dora=True, max_steps=1, model_name_or_path=str(adapter))
+    assert train.main([str(further)]) == 1
+    assert "its lora_r is 4, the recipe says 8; its use_dora is False, the recipe says True" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "run")
+    run(further, "lora_r=4", "use_dora=false")
+
+
+def test_a_damaged_model_or_adapter_is_refused_in_words(write_recipe, tiny_checkpoint, tmp_path, capsys):
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    os.truncate(model / "model.safetensors", 1000)
+    recipe = str(write_recipe(model_name_or_path=str(model)))
+    assert train.main([recipe]) == 1
+    assert f"error: {model}: " in capsys.readouterr().err
+    (model / "adapter_config.json").write_text("{")
+    assert train.main([recipe]) == 1
+    assert f"{model}/adapter_config.json is no JSON object" in capsys.readouterr().err
+
+
+def test_a_model_whose_generation_config_transformers_would_not_save_is_trained_and_saved(
+    write_recipe, tiny_checkpoint, tmp_path
+):
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    file = model / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "temperature": 0.6, "top_p": 0.9, "do_sample": False}))
+    output = run(write_recipe(model_name_or_path=str(model), max_steps=1, save_steps=1))
+    assert (output / "checkpoint-1" / "manifest.json").exists() and (output / "manifest.json").exists()
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_extra_that_has_it(write_recipe, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert train.main([str(write_recipe(report_to="trackio"))]) == 1
+    assert "report_to: trackio is not installed; pip install -e '.[trackio]'" in capsys.readouterr().err
 
 
 def test_a_new_token_that_the_vocabulary_has_is_refused(write_recipe, capsys):

@@ -29,7 +29,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning"),
 ]
 # One of each series: its others differ in how many rows of which source they draw, and load in tests/recipes.
-SERIES = {"button-scaling": "llama3-8b-2k", "mathchat-mix": "mistral-7b-all"}
+SERIES = {
+    "button-scaling": "llama3-8b-2k",
+    "button-ablation": "llama3-8b-no-top-down",
+    "mathchat-mix": "mistral-7b-all",
+}
 RECIPES = [str(path) for path in shipped_recipes() if SERIES.get(path.parent.name, path.stem) == path.stem]
 # Part of a model's name -> where a tokenizer of that family comes from without a hub.
 FAMILIES: dict[str, Callable[[], Path]] = {

@@ -67,6 +67,12 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path, capsys):
     assert "holds no manifest.json" in capsys.readouterr().err
 
 
+def test_a_run_is_reproduced_from_within_its_own_folder(run, capsys, monkeypatch):
+    monkeypatch.chdir(run)
+    assert main(["reproduce", "."]) == 0
+    assert f"output_dir={run}-again" in capsys.readouterr().out
+
+
 def test_a_launched_run_is_launched_again_as_it_was():
     words = [
         "python",
@@ -78,9 +84,10 @@ def test_a_launched_run_is_launched_again_as_it_was():
         "r.yaml",
     ]
     launch = {"processes": 8, "distributed_type": "DEEPSPEED ZeRO-3", "launcher": list(_before_script(words))}
-    assert command_of({"launch": launch}, Path("recipe.yaml"), Path("out")) == [
+    manifest = {"launch": launch, "recipe": {"push_to_hub": True}}
+    assert command_of(manifest, Path("recipe.yaml"), Path("out")) == [
         "accelerate", "launch", "--config_file", "accelerate_configs/zero3.yaml", "train.py", "recipe.yaml",
-        "output_dir=out", "resume=never",
+        "output_dir=out", "resume=never", "push_to_hub=false",
     ]  # fmt: skip
 
 

@@ -212,6 +212,12 @@ def test_an_output_directory_with_other_files_is_refused(write_recipe, tmp_path,
     assert not (tmp_path / "run" / "data").exists()
 
 
+def test_an_output_directory_that_cannot_be_made_is_refused_in_words(write_recipe, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    message = fails(capsys, write_recipe(), f"output_dir={tmp_path}/file/run")
+    assert f"output_dir {tmp_path}/file/run cannot be written" in message and "another output_dir" in message
+
+
 def test_an_output_directory_of_another_recipe_is_refused_and_the_difference_named(write_recipe, capsys):
     recipe = write_recipe(max_steps=1)
     run(recipe)
