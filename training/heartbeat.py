@@ -72,7 +72,7 @@ class Heartbeat:
 
     def _watch(self) -> None:
         reports, moved, last = 0, time.monotonic(), -1
-        while not self._ended.wait(self.every_s):
+        while not self._ended.is_set():
             reports += 1
             now = time.monotonic()
             if self._progress != last:
@@ -80,6 +80,7 @@ class Heartbeat:
             self._exchange(Seen(reports, self._progress, self._doing, socket.gethostname()), now)
             if now - moved > self.timeout_s and not self._ended.is_set():
                 self._end_job(now)
+            self._ended.wait(self.every_s)
 
     def _exchange(self, own: Seen, now: float) -> None:
         """Report, and note what is new of the others. A store that does not answer is itself a finding."""

@@ -103,7 +103,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 def test_a_full_disk(runs, tmp_path):
     arguments, whole, log = runs
     disk = tmp_path / "disk"
-    with small_disk(disk, "6m"):
+    with small_disk(disk, "2m"):
         arguments = [arguments[0], f"output_dir={disk / 'hit'}", "save_total_limit=null"]
         status, said = ended(arguments, log)
         failed = said.count("is NOT saved: no space left")
@@ -117,7 +117,7 @@ def test_a_full_disk(runs, tmp_path):
         assert status == 0 and f"checkpoint-{kept}" in said, said
         assert same_bits(whole, disk / "hit")
     said = f"{failed - 1} saves failed, all {STEPS} steps ran, the final save is an error"
-    TABLE.append(("full disk (tmpfs of 6 MB)", f"{said}; with space, resumed from checkpoint-{kept}; bit-identical"))
+    TABLE.append(("full disk (tmpfs of 2 MB)", f"{said}; with space, resumed from checkpoint-{kept}; bit-identical"))
 
 
 @pytest.mark.parametrize("change", ["recipe", "data set"])
