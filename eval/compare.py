@@ -137,7 +137,8 @@ def to_table(comparison: Comparison) -> Table:
     title = f"{reports.one_line(comparison.before)} -> {reports.one_line(comparison.after)}"
     table = Table(title=Text(title), title_justify="left", caption=Text(NOTE), caption_justify="left")
     for position, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if position < 2 else "right")
+        # Folded: of two names that begin alike, cut ones could not be told apart.
+        table.add_column(heading, justify="left" if position < 2 else "right", overflow="fold")
     for row in comparison.rows:
         table.add_row(*map(Text, cells(row)))
     return table
