@@ -41,6 +41,24 @@ def test_a_merged_model_says_what_the_adapter_said(adapter, tmp_path, capsys):
     assert (out / "manifest.json").exists() and AutoTokenizer.from_pretrained(out).chat_template
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_merge_that_loses_the_adapter_is_refused_in_every_dtype(adapter, dtype, tmp_path, capsys, monkeypatch):
+    base = tmp_path / "base"
+    AutoModelForCausalLM.from_pretrained(base).to(dtype).save_pretrained(base)
+    assert main(["merge", str(adapter), "--out", str(tmp_path / "merged")]) == 0
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto").dtype == dtype
+    monkeypatch.setattr(PeftModel, "merge_and_unload", lambda self, safe_merge: self.unload(), raising=False)
+    assert main(["merge", str(adapter), "--out", str(tmp_path / "lost")]) == 1
+    assert "the adapter itself changes them by up to" in capsys.readouterr().err and not (tmp_path / "lost").exists()
+
+
+def test_damaged_weights_of_an_adapter_are_named(adapter, tmp_path, capsys):
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert main(["merge", str(adapter), "--out", str(tmp_path / "merged")]) == 1
+    assert "its weights are damaged" in capsys.readouterr().err
+
+
 def test_merging_without_the_base_model_or_into_a_folder_in_use_is_refused(adapter, tmp_path, capsys):
     assert main(["merge", str(tmp_path / "base"), "--out", str(tmp_path / "x")]) == 1
     assert "is no adapter directory" in capsys.readouterr().err
