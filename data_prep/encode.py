@@ -379,6 +379,7 @@ class Encoder:
                 message = plan.original.messages[claim.turn]
                 proofs.call_is_marked(sample, span, claim, message)
                 self._prove_read_back(plan.original, message, claim, sample.input_ids[slice(*span)])
+                self._prove_parts(plan.original, message, claim.turn, sample, span)
         self._prove_control(plan.original, made)
         if any(plan.original.messages[claim.turn].tool_calls for sample in made for claim in sample.claims):
             laws.append("calls_parsed_back")
@@ -402,6 +403,25 @@ class Encoder:
         if lost or not same_turn(read[0], wanted):
             code = "template_drops_call" if len(read[0].tool_calls) < len(wanted.tool_calls) else "not_parsed_back"
             raise RejectedDialogue(code, f"the turn reads back otherwise: {body[:80]!r}")
+
+    def _prove_parts(
+        self, dialogue: Dialogue, message: Message, turn: int, sample: Proposal, span: tuple[int, int]
+    ) -> None:
+        """Refuse a turn whose border between thought and call or answer is not where its ids say."""
+        first, stop = span
+        ids, kinds = sample.input_ids[first:stop], sample.kinds[first:stop]
+        border = proofs.border(kinds)
+        if not border and not (message.thinking or (message.tool_calls and message.content)):
+            return  # one part
+        before, upto, behind = (self._text.decode(part) for part in (ids[:border], ids[: border + 1], ids[border:]))
+        calls = None
+        if message.tool_calls and (self._in_button(dialogue) or self.formats.native.opens_calls):
+            try:
+                calls = self._parse(behind, has_tools=True).tool_calls
+            except button.TurnParseError:
+                calls = ()
+        said = proofs.Parts(before, upto, behind, calls)
+        proofs.parts_are_marked(turn, kinds[border:], said, message, self._text.normal)
 
     def _prove_control(self, dialogue: Dialogue, made: list[Proposal]) -> None:
         """Refuse samples whose control ids are others than the same dialogue has with harmless words for its data."""

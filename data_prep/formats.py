@@ -145,6 +145,11 @@ class NativeFormat(PlainFormat):
         super().__init__(adaptations, markup)
         self.syntax = syntax
 
+    @property
+    def opens_calls(self) -> bool:
+        """Whether a turn's calls begin with markup, by which they are told from what stands before."""
+        return self.syntax is not None and bool(self.syntax.open)
+
     def adapt(self, dialogue: Dialogue) -> Adapted:
         rows: Messages = []
         at: dict[int, int] = {}

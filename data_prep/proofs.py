@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from data_prep import button
 from data_prep.dialogue import Dialogue, Message, ToolCall, assistant_turns
-from data_prep.formats import CALL, CONTEXT, STOP, Adapted
+from data_prep.formats import ANSWER, CALL, CONTEXT, STOP, THOUGHT, Adapted
 from data_prep.rejection import LAWS, RejectedDialogue
 
 UNTRAINED = -100  # the label that torch's cross entropy ignores
 SHAPES_KEPT = 4096
+METASPACE = "\u2581"  # how some tokenizers write a space, and put one before a text
 
 
 class Claim(NamedTuple):
@@ -95,6 +96,49 @@ def call_is_marked(sample: Proposal, span: tuple[int, int], claim: Claim, messag
     """A turn has tokens of kind call just where its message calls. Raises RejectedDialogue."""
     if (CALL in sample.kinds[span[0] : span[1]]) != bool(message.tool_calls):
         raise unproven("turns_exact", claim.turn, "its kinds tell a call from an answer wrongly")
+
+
+def border(kinds: Sequence[int]) -> int:
+    """The number of a turn's first token that is no thought."""
+    return next((at for at, kind in enumerate(kinds) if kind != THOUGHT), len(kinds))
+
+
+class Parts(NamedTuple):
+    """What a turn's ids say before the first token that is no thought, up to and with it, and from it on.
+
+    `calls` is what the last reads as; None where there are none, or calls have no opening to be told by.
+    """
+
+    before: str
+    upto: str
+    behind: str
+    calls: Sequence[ToolCall] | None
+
+
+def parts_are_marked(
+    turn: int, later: Sequence[int], parts: Parts, message: Message, normal: Callable[[str], str]
+) -> None:
+    """The border between a turn's thought and its call or answer, of kinds `later`, is where its ids say.
+
+    A token that touches both is the later one's. Raises RejectedDialogue.
+    """
+
+    def plain(text: str) -> str:
+        return normal(text).replace(METASPACE, "")
+
+    before, upto, behind = map(plain, parts[:3])
+    thoughts = [plain(text.strip()) for text in (message.thinking or "", message.content if message.tool_calls else "")]
+    whole = all(kind == (CALL if message.tool_calls else ANSWER) for kind in later)
+    whole &= parts.before == parts.before.rstrip()  # white space between parts is the later one's
+    touches = parts.upto[-1:].isspace()
+    whole &= all(text in before or (text in upto and (touches or not upto.endswith(text))) for text in thoughts)
+    if parts.calls is not None:
+        read, made = ([(c.name, c.arguments) for c in calls] for calls in (parts.calls, message.tool_calls))
+        whole &= read == made or _normal(read, plain) == _normal(made, plain)
+    elif not message.tool_calls:
+        whole &= plain(message.content.strip()) in behind
+    if not whole:
+        raise unproven("turns_exact", turn, "its kinds draw the border of its thought elsewhere")
 
 
 # What the turns and results say

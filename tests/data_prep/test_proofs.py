@@ -143,6 +143,18 @@ def test_a_broken_mask_is_refused_by_the_law_it_breaks(made: Encoder, name: str,
     assert law in LAWS
 
 
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_border_between_thought_and_call_one_token_off_is_refused(made: Encoder, by: int, monkeypatch):
+    def moved(proposal: Proposal, *_: Any) -> None:
+        at = next(k for k, kind in enumerate(proposal.kinds) if kind == formats.CALL)
+        assert proposal.kinds[at - 1] == formats.THOUGHT
+        place, kind = (at, formats.THOUGHT) if by > 0 else (at - 1, formats.CALL)
+        proposal.kinds[place] = kind
+
+    in_the_mask(moved)(monkeypatch)
+    assert reason(made, weather()) == "turns_exact"
+
+
 def first_token_only(proposal: Proposal, *_: Any) -> None:
     proposal.kinds[proposal.claims[0].prompt_tokens] = CONTEXT
 
