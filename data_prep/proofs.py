@@ -129,7 +129,7 @@ def parts_are_marked(
     before, upto, behind = map(plain, parts[:3])
     thoughts = [plain(text.strip()) for text in (message.thinking or "", message.content if message.tool_calls else "")]
     whole = all(kind == (CALL if message.tool_calls else ANSWER) for kind in later)
-    whole &= parts.before == parts.before.rstrip()  # white space between parts is the later one's
+    whole &= not later or parts.before == parts.before.rstrip()  # white space between parts is the later one's
     touches = parts.upto[-1:].isspace()
     whole &= all(text in before or (text in upto and (touches or not upto.endswith(text))) for text in thoughts)
     if parts.calls is not None:
