@@ -72,11 +72,6 @@ def _of_batches(recipe: Recipe, data: Data, processes: int) -> Iterator[str]:
 
 
 def _of_schedule(recipe: Recipe, steps: int | None) -> Iterator[str]:
-    if recipe.lr_scheduler_type == "warmup_stable_decay" and recipe.warmup_ratio + recipe.decay_ratio > 1:
-        yield (
-            f"schedule: warmup_ratio {recipe.warmup_ratio:g} and decay_ratio {recipe.decay_ratio:g} are longer than "
-            f"the run; the learning rate never gets down. Make their sum 1 or less"
-        )
     if steps is None:
         return
     if recipe.warmup_ratio and recipe.warmup_ratio * steps < 1:

@@ -122,7 +122,6 @@ def test_a_launch_file_is_read_as_what_it_starts(file, kind):
         ({"max_length": 20000}, "over the model's 16,384 positions"),
         ({"learning_rate": 2e-2}, "outside what is usual for all weights"),
         ({"learning_rate": 1e-6, "use_peft": True}, "outside what is usual for an adapter"),
-        ({"lr_scheduler_type": "warmup_stable_decay", "warmup_ratio": 0.5, "decay_ratio": 0.8}, "longer than the run"),
         ({"save_steps": 500, "max_steps": 20}, "save_steps: 500 is more than the run's 20 steps"),
         ({"packing": True, "per_device_train_batch_size": 4}, "only cost memory"),
         ({"max_steps": 4}, "too few to learn from"),
