@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.dialogue import Dialogue
+from data_prep.dialogue import Dialogue, leaves
 from data_prep.published import PUBLISHED
 from data_prep.readers import SUFFIXES, Unreadable, read_rows
 
@@ -260,15 +260,7 @@ def _texts(dialogue: Dialogue) -> Iterator[str]:
         if message.content:
             yield message.content
         for call in message.tool_calls:
-            yield from _strings(call.arguments)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
+            yield from (leaf for leaf in leaves(call.arguments) if isinstance(leaf, str))
 
 
 def _shown(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_prep import button
-from data_prep.dialogue import Message, ToolCall
+from data_prep.dialogue import Message, ToolCall, leaves
 
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -58,18 +58,6 @@ class Trail:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value) in self._numbers
         return isinstance(value, str) and value.casefold() in self._said
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """The texts, numbers and booleans in a JSON value; null says nothing."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from leaves(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from leaves(item)
-    elif value is not None:
-        yield value
 
 
 def type_of(value: Any) -> str:

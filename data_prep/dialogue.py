@@ -17,7 +17,7 @@ This is the OpenAI / TRL "conversational with tools" form, so any other trainer 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -131,6 +131,19 @@ def call_to_dict(call: ToolCall) -> dict[str, Any]:
 def function_of(tool: dict[str, Any]) -> dict[str, Any]:
     """The `function` object of a tool in the OpenAI form: name, description, parameters."""
     return tool["function"]
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The texts, numbers and booleans in a JSON value, in its order, however deep; null says nothing."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += reversed(value.values())
+        elif isinstance(value, list):
+            left += reversed(value)
+        elif value is not None:
+            yield value
 
 
 def content_hash(dialogue: Dialogue) -> str:

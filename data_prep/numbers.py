@@ -162,11 +162,10 @@ def stated_answer(text: str) -> str | None:
     r"""What the text states as its final answer, uncleaned; None where it states none.
 
     In order: the line after the last `####` that a number follows or that is the last line ("#### Step 2" amid a text
-    is a heading),
-    unless "answer is" or a box come after it; the sentence after the last "answer is" that holds a digit (within it
-    only `\ANSWER{}` and `\boxed{}`, where there are any, since "\ANSWER{84} dollars, at 7 a day" states one number);
-    the last `\ANSWER{}` or `\boxed{}`; the last `\text{}` or `\mathbf{}` that holds a digit. A last number alone is no
-    statement, and "the answer is not 18" neither.
+    is a heading), unless "answer is" or a box come after it; the sentence after the last "answer is" that holds a digit
+    (within it only `\ANSWER{}` and `\boxed{}`, where there are any, since "\ANSWER{84} dollars, at 7 a day" states one
+    number); the last `\ANSWER{}` or `\boxed{}`; the last `\text{}` or `\mathbf{}` that holds a digit. A last number
+    alone is no statement, and "the answer is not 18" neither.
     """
     text = _BOX.sub(r"\\boxed", text)
     marks = list(_STATED.finditer(text))

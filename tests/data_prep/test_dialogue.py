@@ -11,7 +11,15 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from data_prep.dialogue import Dialogue, DialogueError, assistant_turns, content_hash, last_turn_only, write_jsonl
+from data_prep.dialogue import (
+    Dialogue,
+    DialogueError,
+    assistant_turns,
+    content_hash,
+    last_turn_only,
+    leaves,
+    write_jsonl,
+)
 from tests.data_prep.made_dialogues import HOSTILE, dialogues
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -126,3 +134,10 @@ def test_null_content_is_no_text() -> None:
 
 def test_a_bare_function_is_wrapped_as_a_tool() -> None:
     assert Dialogue.from_dict({"messages": [USER], "tools": [TOOL["function"]]}).tools == (TOOL,)
+
+
+def test_the_leaves_of_a_value_are_found_in_order_however_deep_it_is() -> None:
+    deep: object = "inmost"
+    for _ in range(100_000):
+        deep = [deep]
+    assert list(leaves({"a": 1, "b": [True, None, {"c": "x"}], "d": deep})) == [1, True, "x", "inmost"]

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from data_prep.dialogue import leaves
+
 NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\w.])-?\d+(?:\.\d+)?")
 _COUNTED = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen twenty"""
@@ -109,17 +111,6 @@ def _under(name: str, value: Any) -> Iterator[Any]:
         yield from _under(name, item)
     if isinstance(value, dict) and name in value:
         yield value[name]
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """Texts, numbers and booleans inside a JSON value."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from leaves(item)
-    else:
-        yield value
 
 
 def numbers(text: str) -> Iterator[tuple[float, str]]:
