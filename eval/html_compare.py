@@ -13,7 +13,7 @@ from eval import report as reports
 from eval import transcripts
 from eval.compare import HEADINGS, NOTE, Comparison, cells, compare_runs
 from eval.html_page import Mark, page
-from eval.html_parts import fitted, item_of, natural
+from eval.html_parts import fitted, item_of
 from eval.html_report import task_facts
 
 SIDES = ("before", "after")
@@ -39,7 +39,7 @@ def _pairs(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> lis
     """Items with what each run said; `after` repeats no prompt that `before` showed in the same place."""
     later = {(record["task"], record["item"]): record for record in transcripts.read(after)}
     pairs = []
-    for record in sorted(transcripts.read(before), key=lambda record: (record["task"], natural(record["item"]))):
+    for record in transcripts.read(before):
         old, new = item_of(record), item_of(later[record["task"], record["item"]])
         for left, right in zip(old["steps"], new["steps"], strict=False):
             if left["prompt"] == right["prompt"]:

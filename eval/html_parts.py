@@ -170,11 +170,6 @@ def _shown(value: Any, cut: int) -> Any:
     return value
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """Sorting key by which item-9 comes before item-10."""
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d{1,18})", text)]
-
-
 def as_json(value: Any) -> str:
     """JSON that can stand in a <script> element: ASCII, and nothing in it can end the element or open a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))

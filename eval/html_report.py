@@ -13,7 +13,7 @@ from typing import Any
 
 from eval import report as reports
 from eval.html_page import Mark, page
-from eval.html_parts import fitted, item_of, natural
+from eval.html_parts import fitted, item_of
 
 FILE = "report.html"
 COUNTS_SHOWN = 12  # values of one note; report.json has all
@@ -22,7 +22,7 @@ COUNTS_SHOWN = 12  # values of one note; report.json has all
 def to_html(report: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     """The page of a report and its transcripts."""
     names = list(report["tasks"])
-    ordered = sorted(records, key=lambda record: (names.index(record["task"]), natural(record["item"])))
+    ordered = sorted(records, key=lambda record: names.index(record["task"]))
     items, cut = fitted([item_of(record) | {"task": record["task"]} for record in ordered])
     data = {"tasks": [task_facts(name, task) for name, task in report["tasks"].items()], "items": items}
     run = {"sampling": report["sampling"], "identity": report["identity"], "run": report["run"]}

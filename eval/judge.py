@@ -82,11 +82,7 @@ def answers_to_judge(run_dir: str, limit: int | None) -> dict[str, list[Record]]
     by_task: dict[str, list[Record]] = {task: [] for task in judge_rubrics.TASKS}
     for record in transcripts.read(run_dir):
         by_task.get(record["task"], []).append(record)
-    found = {
-        task: sorted(records, key=lambda record: int(record["item"].rpartition("-")[2]))[:limit]
-        for task, records in by_task.items()
-        if records
-    }
+    found = {task: records[:limit] for task, records in by_task.items() if records}
     if not found:
         tasks = ",".join(judge_rubrics.TASKS)
         raise EvalError(

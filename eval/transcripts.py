@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ def said(step: dict[str, Any]) -> str:
 
 
 def read(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All records of a run; a last line that a kill cut short is left out. Raises EvalError for a broken file."""
+    """All records of a run by task and item, so that no score depends on the order in which items ended.
+
+    A last line that a kill cut short is left out. Raises EvalError for a broken file.
+    """
     path = Path(folder) / FILE
     records = []
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
@@ -78,7 +82,12 @@ def read(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
             records.append(json.loads(line))
         except ValueError as error:
             raise EvalError(f"{path}:{number}: not JSON ({error}); evaluate into a new directory") from error
-    return records
+    return sorted(records, key=lambda record: (record["task"], natural(record["item"])))
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sorting key by which item-9 comes before item-10."""
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d{1,18})", text)]
 
 
 def cut_partial_line(folder: str | os.PathLike[str]) -> None:

@@ -20,7 +20,7 @@ import pytest
 from data_prep import button, preview_html
 from data_prep.dialogue import Message, ToolCall, message_to_dict
 from eval import html_compare, html_page, html_report, report, transcripts
-from eval.html_parts import CUTS, PAGE_CHARACTERS, fitted, gold_parts, item_of, natural, reply_parts, visible
+from eval.html_parts import CUTS, PAGE_CHARACTERS, fitted, gold_parts, item_of, reply_parts, visible
 from eval.protocol import Item, Score, Step, Task
 from tests.eval.helpers import ask, reply_of
 
@@ -262,7 +262,7 @@ def test_a_page_never_grows_past_what_a_browser_reads() -> None:
 
 
 def test_items_are_ordered_as_people_count_and_kinds_have_the_colours_of_the_preview() -> None:
-    assert sorted(["a-10/1", "a-9/3", "a-9/10", "²", "b"], key=natural)[:3] == ["a-9/3", "a-9/10", "a-10/1"]
+    assert sorted(["a-10/1", "a-9/3", "a-9/10", "²", "b"], key=transcripts.natural)[:3] == ["a-9/3", "a-9/10", "a-10/1"]
     css = html_page.read("page.css")
     for kind in ("context", "thought", "call", "answer"):
         assert re.search(rf"\.{kind} {{[^}}]*}}", css)[0] == re.search(rf"\.{kind} {{[^}}]*}}", preview_html.PAGE)[0]

@@ -78,6 +78,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_report(held_out: Path, tmp_
     assert run(ScriptedBackend(gold(held_out), dies_after=0), held_out, out) == whole  # all done: nothing is asked
 
 
+def test_a_report_does_not_depend_on_the_order_in_which_items_ended(held_out: Path, tmp_path: Path) -> None:
+    whole = run(ScriptedBackend(gold(held_out)), held_out, tmp_path / "out")
+    path = tmp_path / "out" / transcripts.FILE
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    again = run(ScriptedBackend(gold(held_out), dies_after=0), held_out, tmp_path / "out")
+    assert json.dumps(again["tasks"]) == json.dumps(whole["tasks"])  # to the last digit and in the same order
+
+
 def test_a_directory_with_another_run_is_refused_and_left_as_it_is(held_out: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(ScriptedBackend(gold(held_out)), held_out, out)
