@@ -27,7 +27,7 @@ REASONS: dict[str, str] = {
     "message_type": "a message is not an object",
     "message_role": "a turn's role is none of the source's",
     "non_text_content": "a turn's content is not text",
-    "thinking_type": "'thinking' is not text",
+    "thinking_type": "'thinking' is not text, or stands there twice with different texts",
     "train_type": "'train' is not true or false",
     "assistant_keys": "a turn that is not the assistant's carries calls, thinking or train",
     "meta": "'meta' is not an object",

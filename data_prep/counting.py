@@ -69,6 +69,7 @@ def report_build(
         laws=_laws(tally, used),
         samples_per_dialogue=per_dialogue,
         notes=(
+            *quarantine.notes(),
             *_notes(tally, quarantine.kept - used),
             *_split_by_history(per_dialogue),
             *_saved_by_sharing(train_report.tokens, packed.positions),

@@ -46,6 +46,7 @@ class Quarantine:
         self.by_reason: Counter[str] = Counter()
         self.by_file: dict[str, Counter[str]] = {}  # file -> {"read": n, reason: n, ...}
         self.examples: dict[str, str] = {}  # reason -> "file:row: message" of the first
+        self.unread: Counter[str] = Counter()  # key of a turn that is not read -> turns with something under it
         self._ids = Numbers()  # of the dialogues given out
         self._origins = array("q")  # by the id's number: row * FILES + the file's number
         self._files: dict[str, int] = {}
@@ -110,6 +111,10 @@ class Quarantine:
             line += f" ({self.reasons()})" + (f" -> {self.path}" if self.path else "")
         return line
 
+    def notes(self) -> list[str]:
+        """What was passed over in the rows kept, a sentence each: rename a key that holds text to train on."""
+        return [f"{count:,} turns have a key '{key}', which is not read" for key, count in self.unread.most_common()]
+
     def report(self) -> dict[str, Any]:
         """The counts as JSON-able values."""
         return {
@@ -118,6 +123,7 @@ class Quarantine:
             "rejected": self.rejected,
             "by_reason": dict(self.by_reason.most_common()),
             "examples": self.examples,
+            "unread_keys": dict(self.unread.most_common()),
             "by_file": {file: dict(counts) for file, counts in self.by_file.items()},
         }
 
@@ -210,6 +216,7 @@ def _read_row(source: str, raw: RawRow, quarantine: Quarantine, max_chars: int |
     except RecursionError as error:
         raise DialogueError("too_deep", "JSON nested too deeply to be read") from error
     quarantine._claim_id(dialogue, raw.file, raw.row)
+    quarantine.unread.update(SOURCES[source].unread(raw.value))
     return dialogue
 
 

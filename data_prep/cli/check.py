@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"  {code} {count:,}: {meaning}; first: {quarantine.examples[code]}")
     for law, rows in laws.items():
         print(f"  proven on {rows:,} rows: {law}, {LAWS[law]}")
-    print(quarantine.summary())
+    print(quarantine.summary(), *quarantine.notes(), sep="\nnote: ")
     write_report(args.report, quarantine, laws=dict(laws) if args.model else None)
     try:
         quarantine.check(args.max_rejected)

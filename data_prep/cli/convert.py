@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
             out.discard()
             print(f"error: {error}; {args.out} was not written", file=sys.stderr)
             status = 1
-    print(quarantine.summary())
+    print(quarantine.summary(), *quarantine.notes(), sep="\nnote: ")
     write_report(args.report, quarantine)
     return status
 

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from data_prep.dialogue import Dialogue
 from data_prep.sources import button, gsm8k, mathchatsync, messages, sharegpt
+from data_prep.sources.common import TRAIN_KEYS
 
 
 class Source(NamedTuple):
-    """`to_dialogue` raises DialogueError for a bad row; `to_row` is None where the format can't be written back."""
+    """`to_dialogue` raises DialogueError for a bad row; `to_row` is None where the format can't be written back.
+
+    `turns` is the key of a row's list of turns and `reads` the keys of a turn that are read: others are reported.
+    """
 
     to_dialogue: Callable[[dict[str, Any], str], Dialogue]
     to_row: Callable[[Dialogue], dict[str, Any]] | None = None
+    turns: str = ""
+    reads: frozenset[str] = frozenset()
+
+    def unread(self, row: dict[str, Any]) -> Iterator[str]:
+        """The keys that hold something and that `to_dialogue` passed over, of each turn of a row that it could read."""
+        for turn in row.get(self.turns, ()):
+            for key in turn.keys() - self.reads:
+                if turn[key] not in (None, "", [], {}):
+                    yield key
 
 
+BUTTON_KEYS = frozenset(("role", "content", *TRAIN_KEYS))
+SHAREGPT_KEYS = frozenset(("from", "value", *TRAIN_KEYS))
 SOURCES: dict[str, Source] = {
-    "button": Source(button.to_dialogue, button.to_row),
-    "mathchatsync": Source(mathchatsync.to_dialogue, mathchatsync.to_row),
-    "sharegpt": Source(sharegpt.to_dialogue, sharegpt.to_row),
-    "messages": Source(messages.to_dialogue),
+    "button": Source(button.to_dialogue, button.to_row, "messages", BUTTON_KEYS),
+    "mathchatsync": Source(mathchatsync.to_dialogue, mathchatsync.to_row, "conversations", SHAREGPT_KEYS),
+    "sharegpt": Source(sharegpt.to_dialogue, sharegpt.to_row, "conversations", SHAREGPT_KEYS),
+    "messages": Source(messages.to_dialogue, None, "messages", messages.READS),
     "gsm8k": Source(gsm8k.to_dialogue),
 }
 

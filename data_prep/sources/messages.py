@@ -9,7 +9,8 @@
 
 `arguments` may be an object or its JSON text, `tools` a list or its JSON text, `content` null. A call without an id
 gets one; a result without `tool_call_id` or `name` takes them from the call it answers, in order. `developer`, the
-newer name of the system role, is read as system; `reasoning_content` as thinking; a list of text parts as their text.
+newer name of the system role, is read as system; `reasoning_content` and `reasoning`, as servers call it, as thinking;
+a list of text parts as their text.
 An assistant message with `train: false`, axolotl's `training: false` or OpenAI's `weight: 0` is context and not trained
 on; on other messages, which never are, such a mark says nothing.
 A canonical row keeps its `id`, `source` and `meta`.
@@ -23,6 +24,9 @@ import msgspec
 
 from data_prep.dialogue import Dialogue, DialogueError, Message, ToolCall
 from data_prep.sources.common import TRAIN_KEYS, id_of, is_trained, list_of
+
+SERVERS_THINKING = ("reasoning_content", "reasoning")
+READS = frozenset(("role", "content", "tool_calls", "tool_call_id", "name", "thinking", *SERVERS_THINKING, *TRAIN_KEYS))
 
 
 def to_dialogue(row: dict[str, Any], row_id: str) -> Dialogue:
@@ -68,9 +72,12 @@ def _plain(index: int, message: Any) -> Any:
     message = dict(message)
     if message.get("role") == "developer":
         message["role"] = "system"
-    reasoning = message.pop("reasoning_content", None)
-    if message.get("role") == "assistant" and reasoning and message.get("thinking") is None:
-        message["thinking"] = reasoning
+    for key in SERVERS_THINKING:
+        reasoning = message.pop(key, None)
+        if message.get("role") == "assistant" and reasoning:
+            if message.get("thinking", reasoning) not in (None, reasoning):
+                raise DialogueError("thinking_type", f"message {index} has another text under '{key}' than before it")
+            message["thinking"] = reasoning
     trained = is_trained(message, f"message {index}")
     for key in TRAIN_KEYS:
         message.pop(key, None)

@@ -88,6 +88,23 @@ def test_convert_says_what_it_kept_and_writes_canonical_rows(tmp_path: Path, cap
     assert sorted(path.name for path in out.parent.iterdir()) == ["out.jsonl", "quarantine.jsonl"]
 
 
+@pytest.mark.parametrize("source", ["messages", "sharegpt"])
+def test_a_turns_key_that_is_not_read_is_named_with_the_turns_that_hold_something_under_it(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    turns = {
+        "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello.", "weight": 1}],
+        "sharegpt": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello.", "weight": 1}],
+    }[source]
+    turns[1] |= {"reasoning_details": [{"text": "A greeting."}], "refusal": None}
+    row = {"messages" if source == "messages" else "conversations": turns, "category": "greetings"}
+    name = write_lines(tmp_path / "rows.jsonl", [json.dumps(row)] * 3)
+    report = tmp_path / "report.json"
+    assert run("check", "--source", source, "--in", name, "--report", report) == 0
+    assert "note: 3 turns have a key 'reasoning_details', which is not read\n" in capsys.readouterr().out
+    assert json.loads(report.read_text())["unread_keys"] == {"reasoning_details": 3}
+
+
 def test_over_max_rejected_convert_leaves_only_the_quarantine(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     name = write_lines(tmp_path / "rows.jsonl", [LINES["good"], LINES["empty_turn"]])
     out = tmp_path / "o" / "out.jsonl"

@@ -316,6 +316,20 @@ def test_openai_rows_are_read_with_parallel_calls_null_content_and_text_argument
     assert dialogue.messages[-1].thinking == "Both are there."
 
 
+@pytest.mark.parametrize("key", ["thinking", "reasoning_content", "reasoning"])
+def test_a_thought_is_read_under_each_of_its_names(key: str):
+    question, answer = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4.", key: "I add."}
+    assert read("messages", {"messages": [question, answer]}).messages[-1].thinking == "I add."
+
+
+def test_a_thought_under_two_names_is_one_text_or_refused():
+    question = {"role": "user", "content": "2 + 2?"}
+    answer = {"role": "assistant", "content": "4.", "reasoning_content": "I add.", "reasoning": "I add."}
+    assert read("messages", {"messages": [question, answer]}).messages[-1].thinking == "I add."
+    with pytest.raises(DialogueError, match="another text under 'reasoning'"):
+        read("messages", {"messages": [question, {**answer, "reasoning": "I guess."}]})
+
+
 def test_tools_as_json_text_and_bare_functions_are_the_same_tools():
     bare = [tool["function"] for tool in OPENAI_ROW["tools"]]
     for tools in (dump(OPENAI_ROW["tools"]), bare, dump(bare)):
