@@ -39,7 +39,7 @@ datasets.disable_progress_bars()
 datasets.disable_caching()
 
 CORES = len(os.sched_getaffinity(0))
-CHUNK = 64  # dialogues a worker is given at once; a build gives 256, which would not share out so few evenly
+CHUNK = 32  # dialogues a worker is given at once; a build gives 256, which would not share out so few evenly
 Columns = list[pa.Array]
 
 
