@@ -17,13 +17,13 @@ from tests.synth.test_mathchat_pipeline import make_with_kills
 
 
 def test_200_button_rows_come_out_whatever_the_server_does_and_ten_kills_change_nothing(tmp_path: Path) -> None:
-    out, figures = compare_with_kills("button", say, tmp_path, rows=200, kills=10, longest_s=15.0)
+    out, figures = compare_with_kills("button", say, tmp_path, rows=200, kills=10)
     check_rows(out, 200)
     print(f"200 BUTTON rows: {figures}")
 
 
 def test_200_maths_dialogues_come_out_and_no_wrong_number_is_in_any(tmp_path: Path) -> None:
-    print(f"200 MathChatsync rows: {make_with_kills(tmp_path, rows=200, kills=10, longest_s=15.0)}")
+    print(f"200 MathChatsync rows: {make_with_kills(tmp_path, rows=200, kills=10)}")
 
 
 def test_the_servers_limit_is_used_and_never_overstepped(tmp_path: Path) -> None:

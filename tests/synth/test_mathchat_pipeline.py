@@ -44,13 +44,13 @@ def check_rows(path: Path, rows: int, golds: dict[str, int], model: Model) -> li
     return made
 
 
-def make_with_kills(tmp_path: Path, rows: int, kills: int, longest_s: float) -> dict[str, Any]:
+def make_with_kills(tmp_path: Path, rows: int, kills: int) -> dict[str, Any]:
     """Rows from a model of which one final number in 16 is wrong, the run killed and resumed; returns the figures."""
     seeds, golds = write_seeds(tmp_path, 3 * rows)
     in_test, test_set, model = list(golds)[1], tmp_path / "test.jsonl", Model(WRONG)
     test_set.write_text(json.dumps({"question": in_test, "answer": "#### 1"}) + "\n")
     options = ("--seeds", str(seeds), "--decontaminate", str(test_set))
-    out, figures = compare_with_kills("mathchat", model.say, tmp_path, rows, kills, longest_s, *options)
+    out, figures = compare_with_kills("mathchat", model.say, tmp_path, rows, kills, *options)
     made = check_rows(out, rows, golds, model)
     assert not any(row["conversations"][0]["value"].startswith(in_test) for row in made)
     funnel = {stage["stage"]: stage for stage in json.loads(Path(f"{out}.report.json").read_text())["funnel"]}
@@ -69,7 +69,7 @@ def make_with_kills(tmp_path: Path, rows: int, kills: int, longest_s: float) -> 
 
 
 def test_a_killed_run_makes_the_same_rows_and_a_wrong_number_gets_into_none(tmp_path: Path) -> None:
-    make_with_kills(tmp_path, rows=20, kills=3, longest_s=1.5)
+    make_with_kills(tmp_path, rows=20, kills=3)
 
 
 def test_the_published_form_has_no_marks_and_a_rationale_is_read_as_thinking(tmp_path: Path) -> None:

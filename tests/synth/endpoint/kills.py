@@ -36,32 +36,35 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, errors
 
 
-def undisturbed(kind: str, say: Callable[[Body], str], tmp_path: Path, rows: int, *more: str) -> bytes:
-    """What a run without network faults and kills makes; the text's faults belong to the model and stay."""
+def undisturbed(kind: str, say: Callable[[Body], str], tmp_path: Path, rows: int, *more: str) -> tuple[bytes, int]:
+    """What a run without network faults and kills makes; the text's faults belong to the model and stay.
+
+    Returns its rows, and how many requests they took.
+    """
     out = tmp_path / "undisturbed.jsonl"
     with loopback(say, FAULTS._replace(network=0.0)) as server:
         finish(start(kind, server, out, rows, *more, "--timeout", "60"))  # nothing hangs here
-    return out.read_bytes()
+    return out.read_bytes(), len(server.bodies)
 
 
 def killed_and_resumed(
-    kind: str, server: Loopback, out: Path, rows: int, kills: int, longest_s: float, *more: str
-) -> int:
-    """Kill the run `kills` times, at most `longest_s` into its work; then let it finish. Returns the kills that hit."""
+    kind: str, server: Loopback, out: Path, rows: int, kills: int, requests: int, *more: str
+) -> None:
+    """Kill the run `kills` times, each at a random moment of its work; then let it finish.
+
+    `requests` is how many it has to make in all: they are spread so that each kill hits, whatever the machine's speed.
+    """
     rng = random.Random(0)
-    met = 0
     for _ in range(kills):
         process = start(kind, server, out, rows, *more)
-        before = len(server.bodies)
-        while process.poll() is None and len(server.bodies) == before:  # importing takes seconds; kill at work
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0.0, longest_s))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            met += 1
+        moment = len(server.bodies) + rng.randint(1, requests // kills)
+        while process.poll() is None and len(server.bodies) < moment:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))  # into the middle of writing and reading, too
+        assert process.poll() is None, "the run ended before its last kill"
+        process.send_signal(signal.SIGKILL)
         process.communicate()
     finish(start(kind, server, out, rows, *more))
-    return met
 
 
 def outcomes(store: Path) -> Counter[str | None]:
@@ -71,24 +74,30 @@ def outcomes(store: Path) -> Counter[str | None]:
 
 
 def compare_with_kills(
-    kind: str, say: Callable[[Body], str], tmp_path: Path, rows: int, kills: int, longest_s: float, *more: str
+    kind: str, say: Callable[[Body], str], tmp_path: Path, rows: int, kills: int, *more: str
 ) -> tuple[Path, dict[str, Any]]:
     """Asserts that kills and faults change no row, and that repeats stay within what was in flight.
 
     `more` are further options. Returns the file of rows and the figures.
     """
-    expected = undisturbed(kind, say, tmp_path, rows, *more)
+    expected, requests = undisturbed(kind, say, tmp_path, rows, *more)
     out = tmp_path / "killed.jsonl"
     with loopback(say, FAULTS) as server:
-        met = killed_and_resumed(kind, server, out, rows, kills, longest_s, *more)
+        killed_and_resumed(kind, server, out, rows, kills, requests, *more)
         served, faulted = server.served, server.faulted
     report = json.loads((tmp_path / "killed.jsonl.report.json").read_text())
     repeated = sum(count - 1 for count in served.values())
     ended = outcomes(tmp_path / "killed.jsonl.requests.sqlite")
     lost = ended["timeout"] + ended["cut"]
     assert out.read_bytes() == expected
-    assert ended[None] <= met * CONCURRENCY
+    assert ended[None] <= kills * CONCURRENCY
     assert repeated <= ended[None] + lost
-    assert repeated <= report["sent"]["repeats"] <= met * CONCURRENCY + lost
+    assert repeated <= report["sent"]["repeats"] <= kills * CONCURRENCY + lost
     assert report["rows"] == rows and report["sent"]["runs"] == kills + 1
-    return out, {"kills": met, "requests": served.total(), "repeated": repeated, "lost": lost, "faults": dict(faulted)}
+    return out, {
+        "kills": kills,
+        "requests": served.total(),
+        "repeated": repeated,
+        "lost": lost,
+        "faults": dict(faulted),
+    }

@@ -55,5 +55,5 @@ def validate(messages: list[dict[str, str]], results_fit: bool = True) -> None:
 
 
 def test_a_run_killed_at_random_points_makes_the_same_rows_and_repeats_only_what_was_in_flight(tmp_path: Path) -> None:
-    out, _ = compare_with_kills("button", say, tmp_path, rows=20, kills=3, longest_s=1.5)
+    out, _ = compare_with_kills("button", say, tmp_path, rows=20, kills=3)
     check_rows(out, 20)
