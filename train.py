@@ -14,6 +14,7 @@ import gc
 import os
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def train(recipe: Recipe, launch: Launch, stop: StopRequest) -> None:
     trainer = make_trainer(recipe, launch, encoder, data, data_key, identity, console, stop)
     for line in describe_run(recipe, launch, trained_tokens_per_row(data["train"]), len(data["held_out"])):
         console.print(line)
-    with RunPage(output_dir, recipe.name, console) as page:
+    with RunPage(output_dir, recipe.name, console) as page, closing(trainer.run.heartbeat):
         trainer.add_callback(page)
         stop.deferred = True  # from here on there is something to save
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -143,7 +144,6 @@ def train(recipe: Recipe, launch: Launch, stop: StopRequest) -> None:
             raise Preempted(f"{newest_complete(output_dir)} is the newest complete checkpoint")
         trainer.save_final(getattr(torch, recipe.dtype))
         stop.deferred = False
-    trainer.run.heartbeat.stop()
     if launch.rank == 0:
         draw_loss(output_dir)
     console.print(f"final model, metrics.jsonl, run.html and loss.png: {output_dir}")

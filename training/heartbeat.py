@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch.distributed import TCPStore
 
+LEAVE_S = 30  # a store whose holder is gone is given up after so long
 STUCK_STATUS = 70  # sysexits.h: EX_SOFTWARE
 
 
@@ -41,6 +42,7 @@ class Heartbeat:
         self.every_s = min(5.0, timeout_s / 10)
         self._progress, self._doing = 0, "starting"
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
         self._seen: dict[int, tuple[Seen, float]] = {}  # the last that was new of each process, and when it was
 
     @classmethod
@@ -49,7 +51,7 @@ class Heartbeat:
         if processes == 1:
             return cls()
         host = os.environ.get("MASTER_ADDR", "127.0.0.1")
-        wait = timedelta(seconds=30)
+        wait = timedelta(seconds=LEAVE_S)
         own = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait) if rank == 0 else None
         port = torch.tensor([own.port if own else 0], device=device)
         torch.distributed.broadcast(port, src=0)
@@ -64,11 +66,14 @@ class Heartbeat:
     def start(self) -> None:
         """Begin to watch. Nothing is done for one process: no other waits for it."""
         if self.store is not None:
-            threading.Thread(target=self._watch, name="heartbeat", daemon=True).start()
+            self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
+            self._thread.start()
 
-    def stop(self) -> None:
-        """End watching."""
+    def close(self) -> None:
+        """End watching, and the thread: one that is inside the store when the interpreter ends aborts the process."""
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(LEAVE_S)
 
     def _watch(self) -> None:
         reports, moved, last = 0, time.monotonic(), -1

@@ -135,6 +135,24 @@ def test_two_processes_train_as_one_does_resume_and_save_what_plain_transformers
     assert losses(killed) == pytest.approx(losses(output), rel=1e-4)
 
 
+def test_an_adapter_trained_under_zero3_loads_in_plain_transformers_and_evaluates_as_one_process_made_it(
+    write_recipe, launch_env, tmp_path
+):
+    recipe = str(write_recipe(max_steps=6, use_peft=True, lora_r=4, learning_rate=1e-2, held_out_share=0.25))
+    alone, sharded = tmp_path / "alone", tmp_path / "sharded"
+    trained([*launch("cpu"), "train.py", recipe, f"output_dir={alone}", "per_device_train_batch_size=8"], launch_env)
+    two = ["per_device_train_batch_size=2", "gradient_accumulation_steps=2"]
+    trained([*launch("cpu_zero3"), "train.py", recipe, f"output_dir={sharded}", *two], launch_env)
+    assert losses(sharded) == pytest.approx(losses(alone), rel=1e-4)
+    ids = torch.arange(3, 40)[None]
+    expected, got = (AutoModelForCausalLM.from_pretrained(folder)(ids).logits for folder in (alone, sharded))
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
+    assert evaluated(sharded, tmp_path) == evaluated(alone, tmp_path)
+    merged = tmp_path / "merged"
+    trained([sys.executable, "-m", "training", "merge", str(sharded), "--out", str(merged)], launch_env)
+    torch.testing.assert_close(AutoModelForCausalLM.from_pretrained(merged)(ids).logits, got, rtol=1e-3, atol=1e-4)
+
+
 def evaluated(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Scores and words of `eval run --limit 4` on the run's held-out dialogues."""
     data = (checkpoint if (checkpoint / "data").is_dir() else checkpoint.parent) / "data"

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -167,6 +168,19 @@ def test_a_process_without_progress_ends_within_the_timeout_and_names_it(monkeyp
     wait_for(lambda: len(ended) == 2, 20)
     assert all(status == heartbeat.STUCK_STATUS and when - began < 10 for status, when in ended)
     assert "The job waits for rank 1 (host" in capsys.readouterr().err
+
+
+def test_a_closed_heartbeat_leaves_no_thread_to_be_met_by_the_interpreters_end():
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    both = [Heartbeat(0, 2, 60.0, store), Heartbeat(1, 2, 60.0, TCPStore("127.0.0.1", store.port))]
+    for one in both:
+        one.start()
+    wait_for(lambda: store.check(["rank 0", "rank 1"]), 20)
+    began = time.monotonic()
+    for one in both:
+        one.close()
+    assert time.monotonic() - began < 5
+    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
 
 
 def test_a_run_goes_on_with_other_processes_where_its_steps_stay_and_its_state_is_whole(write_recipe):
